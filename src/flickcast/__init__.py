@@ -1,0 +1,3 @@
+"""flickcast: which new posts will become popular, learnt again every night."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,39 @@
+"""The few ways flickcast stops: one clear sentence each, and an exit code that a caller can react to."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class FlickcastError(Exception):
+    """Base of all errors we raise on purpose; its text is shown to the user as it is."""
+
+    exit_code = 1
+
+
+class CheckError(FlickcastError):
+    """A check or a gate said no (exit code 1)."""
+
+
+class UserError(FlickcastError):
+    """The user's mistake: a wrong file, name or value (exit code 2)."""
+
+    exit_code = 2
+
+
+class TryAgainError(FlickcastError):
+    """A service is down, a lock is held, a budget is spent; nothing is lost (exit code 75)."""
+
+    exit_code = 75
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint naming the closest known name, or all of them; empty if there are none.
+
+    >>> nearest("sed", ["seed", "label"])
+    "did you mean 'seed'?"
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known names: {', '.join(names)}" if names else ""

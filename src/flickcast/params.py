@@ -1,0 +1,151 @@
+"""params.yaml as frozen models: every number a stage may depend on; an unknown key is an error."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flickcast.errors import UserError, nearest
+
+
+class Section(BaseModel):
+    """A part of params.yaml; refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LabelParams(Section):
+    """How views become popularity (design §2)."""
+
+    formula: Literal["log2_views", "log2_views_per_day"] = "log2_views"
+    maturity_days: int = Field(7, ge=1, description="age at which a post's count is its label")
+
+
+class IngestParams(Section):
+    """Where posts come from and how they are asked for."""
+
+    source: Literal["files", "flickr"] = Field("files", description="files: only `flickcast import`; flickr: the API")
+    per_page: int = Field(500, ge=1, le=500)
+    max_results: int = Field(4000, ge=1, le=4000, description="the service repeats itself beyond this many per query")
+    smallest_window_seconds: int = Field(60, ge=1)
+    requery_hours: int = Field(48, ge=0, description="late posts: ask again for this long before the night")
+    calls_per_second: float = Field(0.8, gt=0)
+    image_size: Literal["z", "c", "l"] = Field("z", description="which url_* to download, never above 1024 px")
+    oracle: bool = Field(False, description="simulated service only: also fetch the best possible prediction")
+
+
+class EmbedParams(Section):
+    """Which encoder turns pictures and texts into vectors."""
+
+    encoder: str = "ViT-B-32"
+    pretrained: str | None = "laion2b_s34b_b79k"
+    batch_size: int = Field(64, ge=1)
+    shard_rows: int = Field(8192, ge=1)
+
+
+class FeatureParams(Section):
+    """Which groups of columns the matrix holds."""
+
+    groups: tuple[str, ...] = (
+        "words",
+        "time_place",
+        "people",
+        "user_behaviour",
+        "user_popularity",
+        "categories",
+        "picture_text",
+    )
+
+
+class TrainParams(Section):
+    """Which recipe is trained, and on how many threads."""
+
+    recipe: str = "champion"
+    threads: int = Field(2, ge=1)
+
+
+class EvaluateParams(Section):
+    """How the trained recipe is judged."""
+
+    split: Literal["time"] = "time"
+    bootstrap_rounds: int = Field(200, ge=10)
+
+
+class DriftParams(Section):
+    """When the night counts as drifted away from the training data."""
+
+    max_rows: int = Field(5000, ge=100)
+    max_columns: int = Field(40, ge=1)
+    drifted_share: float = Field(0.3, gt=0, le=1)
+    min_rows: int = Field(30, ge=1, description="fewer new posts than this say nothing about drift")
+
+
+class Params(Section):
+    """The whole of params.yaml; a stage receives its own part, never the whole."""
+
+    seed: int = 0
+    label: LabelParams = LabelParams()
+    ingest: IngestParams = IngestParams()
+    embed: EmbedParams = EmbedParams()
+    features: FeatureParams = FeatureParams()
+    train: TrainParams = TrainParams()
+    evaluate: EvaluateParams = EvaluateParams()
+    drift: DriftParams = DriftParams()
+
+
+def read_params(path: Path) -> Params:
+    """params.yaml, checked. Raises UserError with the key, the value and the nearest valid name."""
+    content = read_yaml(path)
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first_problem(error)}") from None
+
+
+def read_night(path: Path) -> date | None:
+    """The logical date in night.yaml, or None where no night has been run."""
+    if not path.exists():
+        return None
+    content = read_yaml(path)
+    if set(content) != {"date"}:
+        raise UserError(f"{path}: expected exactly one key, 'date', found {sorted(content)}.")
+    value = content["date"]
+    if value is None:
+        return None
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise UserError(f"{path}: date is '{value}'; write it as YYYY-MM-DD.") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping; UserError names the file and line otherwise."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. Make a workspace with `flickcast init {path.parent}`.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{where} is not valid YAML. Correct it and run the command again.") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold keys and values, found a {type(content).__name__}.")
+    return content
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section: type[BaseModel] = Params
+        for part in first["loc"][:-1]:
+            annotation = section.model_fields[str(part)].annotation
+            assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            section = annotation
+        hint = nearest(str(first["loc"][-1]), section.model_fields)
+        return f"unknown key '{where}'; {hint}"
+    return f"'{where}' is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."

@@ -1,0 +1,75 @@
+"""What every stage hands back, and records that cannot be used."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from flickcast.schemas import TABLES
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What a stage did, in numbers: shown to people, given to machines, kept in the night's summary."""
+
+    stage: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json` and the night's summary."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A record that could not be used: its raw bytes and the reason, in a user's words."""
+
+    record: bytes
+    reason: str
+
+
+def quarantine_rows(stage: str, source: str, rejected: list[Rejected], moment: datetime) -> pl.DataFrame:
+    """Rows for the table `quarantine/<stage>`; the same record rejected twice is one row."""
+    table = TABLES[f"quarantine/{stage}"]
+    rows = [
+        {
+            "source": source,
+            "record_sha256": hashlib.sha256(item.record).hexdigest(),
+            "record": item.record,
+            "reason": item.reason,
+            "quarantined_at": moment,
+        }
+        for item in rejected
+    ]
+    return pl.DataFrame(rows, schema=table.dtypes()).unique("record_sha256", maintain_order=True)
+
+
+@dataclass(frozen=True)
+class PictureChunk:
+    """Some pictures of a batch, as rows of the table `images`, and those that are no pictures."""
+
+    images: pl.DataFrame
+    rejected: tuple[Rejected, ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a source hands over: rows of the source tables, all that it could not use, and its pictures one by one.
+
+    `found` counts the post records seen, so that found = posts + rejected posts holds for every source.
+    """
+
+    source: str
+    posts: pl.DataFrame
+    users: pl.DataFrame
+    found: int
+    observations: pl.DataFrame = field(default_factory=TABLES["observations"].empty)
+    imported_labels: pl.DataFrame = field(default_factory=TABLES["imported_labels"].empty)
+    oracle: pl.DataFrame = field(default_factory=TABLES["oracle"].empty)
+    rejected: tuple[Rejected, ...] = ()
+    pictures: Iterable[PictureChunk] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,309 @@
+"""One schema per table: it writes, checks, documents and builds rows. Column lists live nowhere else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from flickcast.errors import CheckError
+
+TIME = pl.Datetime("us", "UTC")
+# No service we read is older; a posting time before it was edited by its owner (seen: January 1970).
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's type, meaning and bounds; `nullable` says whether it may be missing."""
+
+    dtype: pl.DataType | type[pl.DataType]
+    meaning: str
+    nullable: bool = True
+    low: float | None = None
+    high: float | None = None
+    one_of: tuple[str, ...] | None = None
+    earliest: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's name, key, owner stage and columns. `owner` is the only stage that writes it."""
+
+    name: str
+    owner: str
+    key: tuple[str, ...]
+    columns: Mapping[str, Column]
+    meaning: str = ""
+    open_ended: bool = False  # further columns are allowed (the model matrix)
+
+    def empty(self) -> pl.DataFrame:
+        """The table with no rows."""
+        return pl.DataFrame(schema=self.dtypes())
+
+    def dtypes(self) -> dict[str, Any]:
+        """Column name to polars type."""
+        return {name: column.dtype for name, column in self.columns.items()}
+
+    def conform(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The same rows with every column of the schema, in order and type; absent ones become null."""
+        missing = [pl.lit(None, dtype=c.dtype).alias(n) for n, c in self.columns.items() if n not in rows.columns]
+        extra = [name for name in rows.columns if name not in self.columns] if self.open_ended else []
+        cast = [pl.col(name).cast(column.dtype) for name, column in self.columns.items()]
+        return rows.with_columns(missing).select(cast + [pl.col(name) for name in extra])
+
+
+def _id(meaning: str) -> Column:
+    return Column(pl.String, meaning, nullable=False)
+
+
+def _time(meaning: str, nullable: bool = True) -> Column:
+    """A moment in UTC; one that must be there must also be of this century."""
+    return Column(TIME, meaning, nullable, earliest=None if nullable else EARLIEST)
+
+
+def _count(meaning: str, nullable: bool = True) -> Column:
+    return Column(pl.Int64, meaning, nullable, low=0)
+
+
+POST_ID, USER_ID = _id("the post"), _id("who posted")
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            "posts",
+            "ingest",
+            ("post_id",),
+            {
+                "post_id": POST_ID,
+                "source": Column(pl.String, "where it came from", False, one_of=("flickr", "smpd-image", "smpd-video")),
+                "user_id": USER_ID,
+                "posted_at": _time("when it appeared", nullable=False),
+                "taken_at": _time("when the picture was taken, by the owner's own clock"),
+                "title": Column(pl.String, "as first seen"),
+                "description": Column(pl.String, "as first seen"),
+                "tags": Column(pl.List(pl.String), "normalised tags, as first seen"),
+                "media_type": Column(pl.String, "photo or video", one_of=("photo", "video")),
+                "category": Column(pl.String, "the challenge's 11 classes"),
+                "subcategory": Column(pl.String, "its 77 classes"),
+                "concept": Column(pl.String, "its 668 classes"),
+                "latitude": Column(pl.Float64, "degrees", low=-90, high=90),
+                "longitude": Column(pl.Float64, "degrees", low=-180, high=180),
+                "geo_accuracy": Column(pl.Int8, "1 world .. 16 street", low=1, high=16),
+                "is_public": Column(pl.Boolean, "visible to all"),
+                "media_status": Column(pl.String, "ready, pending or failed"),
+                "width": Column(pl.Int32, "pixels", low=1),
+                "height": Column(pl.Int32, "pixels", low=1),
+                "duration_seconds": Column(pl.Float32, "of a video", low=0),
+                "language": Column(pl.String, "of the text, where the source says it"),
+                "country": Column(pl.String, "where the source says it"),
+                "image_url": Column(pl.String, "where the picture was downloaded from"),
+                "first_seen_at": _time("when we first knew of it", nullable=False),
+            },
+            "Posts as they were when first seen.",
+        ),
+        Table(
+            "users",
+            "ingest",
+            ("user_id", "observed_at"),
+            {
+                "user_id": USER_ID,
+                "observed_at": _time("when these numbers were known", nullable=False),
+                "photo_count": _count("pictures (or videos) of the account"),
+                "first_post_at": _time("first upload"),
+                "first_taken_at": _time("earliest picture"),
+                "is_pro": Column(pl.Boolean, "paying member"),
+                "can_buy_pro": Column(pl.Boolean, "only in the challenge's files"),
+                "timezone_id": Column(pl.String, "as the source numbers it"),
+                "timezone_offset": Column(pl.Float32, "hours from UTC", low=-14, high=14),
+                "followers": _count("who follow the account"),
+                "following": _count("whom the account follows"),
+                "total_views": _count("of all its posts"),
+                "total_faves": _count("of all its posts"),
+                "total_tags": _count("of all its posts"),
+                "total_geotagged": _count("of its posts"),
+                "total_in_group": _count("of its posts"),
+                "faves_given": _count("by the account to others"),
+            },
+            "Snapshots of accounts.",
+        ),
+        Table(
+            "observations",
+            "ingest",
+            ("post_id", "observed_at"),
+            {
+                "post_id": POST_ID,
+                "observed_at": _time("when it was counted", nullable=False),
+                "views": _count("so far"),
+                "faves": _count("so far"),
+                "comments": _count("so far"),
+            },
+            "What was counted on a post at one moment.",
+        ),
+        Table(
+            "imported_labels",
+            "ingest",
+            ("post_id",),
+            {
+                "post_id": POST_ID,
+                "popularity": Column(pl.Float64, "as the challenge's label file gives it", False),
+            },
+            "Labels that came with the challenge's files.",
+        ),
+        Table(
+            "images",
+            "ingest",
+            ("post_id",),
+            {
+                "post_id": POST_ID,
+                "sha256": Column(pl.String, "of the picture file", False),
+                "bytes": Column(pl.Binary, "the picture file itself", False),
+                "width": Column(pl.Int32, "pixels", low=1),
+                "height": Column(pl.Int32, "pixels", low=1),
+                "mode": Column(pl.String, "Pillow's mode: RGB, L, CMYK, ..."),
+            },
+            "Pictures, as downloaded, kept until embedded.",
+        ),
+        Table(
+            "oracle",
+            "ingest",
+            ("post_id",),
+            {
+                "post_id": POST_ID,
+                "oracle": Column(pl.Float64, "expected label given all that could be observed", False),
+            },
+            "Simulated sources only: the best possible prediction. Read by evaluation alone.",
+        ),
+        *(
+            Table(
+                f"quarantine/{stage}",
+                stage,
+                ("source", "record_sha256"),
+                {
+                    "source": Column(pl.String, "where the record came from", False),
+                    "record_sha256": Column(pl.String, "of the raw record", False),
+                    "record": Column(pl.Binary, "the raw record", False),
+                    "reason": Column(pl.String, "why it could not be used", False),
+                    "quarantined_at": _time("the night's or import's moment", nullable=False),
+                },
+                f"Records that {stage} could not use, with the reason.",
+            )
+            for stage in ("ingest", "embed")
+        ),
+        Table(
+            "embeddings",
+            "embed",
+            ("post_id",),
+            {
+                "post_id": POST_ID,
+                "encoder_version": Column(pl.String, "hash of the weights and preprocessing", False),
+                "input_sha256": Column(pl.String, "of the picture and the text", False),
+                "picture": Column(pl.List(pl.Float32), "unit vector of the picture"),
+                "text": Column(pl.List(pl.Float32), "unit vector of title and tags"),
+            },
+            "One folder per encoder, embeddings/<encoder>: vectors of pictures and texts.",
+        ),
+        Table(
+            "labels",
+            "labels",
+            ("post_id",),
+            {
+                "post_id": POST_ID,
+                "popularity": Column(pl.Float64, "the label y, on the scale of params label.formula", False),
+                "matured_at": _time("when it was known", nullable=False),
+                "kind": Column(pl.String, "observed or imported", False, one_of=("observed", "imported")),
+            },
+            "The labels known so far.",
+        ),
+        Table(
+            "aggregates/users",
+            "aggregate",
+            ("user_id", "day"),
+            {
+                "user_id": USER_ID,
+                "day": Column(pl.Date, "the UTC day on which these facts became known", False),
+                "posts": _count("posts", False),
+                "tags_sum": Column(pl.Float64, "sum of tag counts", False),
+                "tags_square_sum": Column(pl.Float64, "sum of their squares", False),
+                "title_chars_sum": Column(pl.Float64, "sum of title lengths", False),
+                "geotagged": _count("posts with a place", False),
+                "first_posted_at": _time("earliest post of the day"),
+                "last_posted_at": _time("latest post of the day"),
+                "labels": _count("labels that became known", False),
+                "popularity_sum": Column(pl.Float64, "their sum", False),
+                "popularity_square_sum": Column(pl.Float64, "sum of their squares", False),
+                "popularity_minimum": Column(pl.Float64, "smallest of them"),
+                "popularity_maximum": Column(pl.Float64, "largest of them"),
+            },
+            "Mergeable state: what one day adds to one user. States of several days merge by sum, minimum, maximum.",
+        ),
+        Table(
+            "features",
+            "features",
+            ("post_id",),
+            {"post_id": POST_ID},
+            "The model matrix; features/manifest.json names each column's group, kind and clock.",
+            open_ended=True,
+        ),
+        Table(
+            "predictions",
+            "predict",
+            ("post_id", "model"),
+            {
+                "post_id": POST_ID,
+                "model": Column(pl.String, "recipe and content hash", False),
+                "prediction": Column(pl.Float64, "expected label", False),
+                "low": Column(pl.Float64, "lower end of the 80 % band", False),
+                "high": Column(pl.Float64, "upper end of the 80 % band", False),
+                "predicted_at": _time("the night's moment", nullable=False),
+            },
+            "Predictions of posts whose label is not known yet.",
+        ),
+    )
+}
+
+
+def table_named(name: str) -> Table:
+    """The table a name stands for; `embeddings/<encoder>` is the table `embeddings`. KeyError if unknown."""
+    return TABLES[name] if name in TABLES else TABLES[name.split("/")[0]]
+
+
+def check(name: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows, conformed and checked against their table's schema.
+
+    Raises CheckError with the first broken rule: column, value and how many rows. Checks an eager frame only:
+    pandera looks at nothing but the types of a lazy one.
+    """
+    import pandera.errors
+
+    table = table_named(name)
+    conformed = table.conform(rows)
+    try:
+        _pandera_schema(table).validate(conformed, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        worst = error.failure_cases.row(0, named=True)
+        raise CheckError(
+            f"table {name}: {error.failure_cases.height} values break the schema, first: column "
+            f"{worst['column']}, rule {worst['check']}, value {worst['failure_case']}. Nothing was written."
+        ) from None
+    return conformed
+
+
+def _pandera_schema(table: Table) -> Any:
+    import pandera.polars as pa
+
+    columns = {}
+    for name, column in table.columns.items():
+        checks = []
+        if column.low is not None:
+            checks.append(pa.Check.ge(column.low))
+        if column.high is not None:
+            checks.append(pa.Check.le(column.high))
+        if column.one_of is not None:
+            checks.append(pa.Check.isin(column.one_of))
+        if column.earliest is not None:
+            checks.append(pa.Check.ge(column.earliest))
+        columns[name] = pa.Column(column.dtype, checks, nullable=column.nullable)
+    return pa.DataFrameSchema(columns, strict=not table.open_ended, unique=list(table.key))

@@ -1,0 +1,199 @@
+"""Tables on disk: immutable Parquet parts, and one manifest per stage that says which parts count.
+
+A stage that appends writes new parts first and its manifest last, in one atomic rename. Whatever a killed run left
+behind is not in the manifest, is not read, and is removed when the stage starts again (SQLite's idea: after a crash
+there are only two legal states).
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from flickcast.errors import UserError
+from flickcast.schemas import TABLES, Table, check, table_named
+
+Json = dict[str, Any]
+
+
+def publish(path: Path, content: bytes) -> None:
+    """Put a whole file in place: the old one or the new one is there at every moment, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def publish_json(path: Path, content: Any) -> None:
+    """A JSON file with sorted keys, so that equal content gives equal bytes."""
+    publish(path, (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def publish_parquet(path: Path, rows: pl.DataFrame) -> Json:
+    """A Parquet file (zstd); returns what a manifest keeps of it: rows and sha256."""
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer, compression="zstd", statistics=True)
+    content = buffer.getvalue()
+    publish(path, content)
+    return {"rows": rows.height, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+@dataclass
+class Manifest:
+    """What a stage has written: table to part to {rows, sha256}; and which batches it has finished."""
+
+    stage: str
+    parts: dict[str, dict[str, Json]] = field(default_factory=dict)
+    batches: dict[str, Json] = field(default_factory=dict)
+
+    def as_json(self) -> Json:
+        """The manifest as it is stored."""
+        return {"stage": self.stage, "parts": self.parts, "batches": self.batches}
+
+
+class Store:
+    """The tables under `<root>/data` with their manifests under `<root>/manifests`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, name: str) -> Path:
+        """Where a table's parts lie."""
+        return self.root / "data" / name
+
+    def manifest(self, stage: str) -> Manifest:
+        """What the stage has written so far; empty before its first run."""
+        path = self._manifest_path(stage)
+        if not path.exists():
+            return Manifest(stage)
+        try:
+            content = json.loads(path.read_text())
+            return Manifest(stage, content["parts"], content["batches"])
+        except (ValueError, KeyError):
+            raise UserError(f"{path} is damaged. Get it back with `git checkout -- {path}`.") from None
+
+    def parts(self, name: str) -> list[Path]:
+        """The parts of a table that count, in a fixed order. UserError if one is not on disk."""
+        folder = self.folder(name)
+        if _is_appended(name):
+            listed = self.manifest(table_named(name).owner).parts.get(name, {})
+            paths = [folder / part for part in sorted(listed)]
+        else:
+            paths = sorted(folder.glob("*.parquet"))
+        for path in paths:
+            if not path.exists():
+                raise UserError(
+                    f"{path} is missing though its manifest lists it. "
+                    f"Run `dvc pull` (or `dvc checkout`), then the same command again."
+                )
+        return paths
+
+    def exists(self, name: str) -> bool:
+        """Whether the table has a part."""
+        return bool(self.parts(name))
+
+    def read(self, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """All rows of a table; no rows where nothing was written yet."""
+        return self.scan(name, columns).collect()
+
+    def scan(self, name: str, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """A table as a lazy frame; only the named columns are read."""
+        paths = self.parts(name)
+        frame = pl.scan_parquet(paths, glob=False) if paths else table_named(name).empty().lazy()
+        return frame.select(columns) if columns is not None else frame
+
+    def replace(self, name: str, rows: pl.DataFrame, part: str = "part") -> Json:
+        """Write a derived table whole (its owner is a stage that computes it anew each time)."""
+        return publish_parquet(self.folder(name) / f"{part}.parquet", check(name, rows))
+
+    @contextmanager
+    def appending(self, stage: str) -> Iterator["Appender"]:
+        """Collect new parts of the stage's tables; they count, all together, when the block ends well."""
+        manifest = self.manifest(stage)
+        self._refuse_lost_history(manifest)
+        self._remove_leftovers(manifest)
+        appender = Appender(self, manifest)
+        yield appender
+        if appender.changed or not self._manifest_path(stage).exists():
+            publish_json(self._manifest_path(stage), manifest.as_json())
+
+    def forget_stage(self, stage: str) -> None:
+        """Drop all that a stage has written, so that it starts anew (its parameters changed)."""
+        publish_json(self._manifest_path(stage), Manifest(stage).as_json())
+
+    def _manifest_path(self, stage: str) -> Path:
+        return self.root / "manifests" / f"{stage}.json"
+
+    def _refuse_lost_history(self, manifest: Manifest) -> None:
+        for name in manifest.parts:
+            self.parts(name)
+
+    def _remove_leftovers(self, manifest: Manifest) -> None:
+        """What a killed run wrote and never listed; also half-written temporary files."""
+        for table in appended_tables(manifest.stage):
+            folder = self.folder(table.name)
+            for path in folder.rglob("*") if folder.exists() else ():
+                name = str(path.parent.relative_to(self.root / "data"))
+                if path.is_file() and path.name not in manifest.parts.get(name, {}) and path.name != ".gitignore":
+                    path.unlink()
+
+
+class Appender:
+    """New parts of one stage, listed in its manifest when the run is over."""
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self._store = store
+        self._manifest = manifest
+        self.changed = False
+
+    def append(self, name: str, part: str, rows: pl.DataFrame) -> None:
+        """Write a new part of a table; the same part written again by a rerun replaces itself. No rows, no part."""
+        if rows.is_empty():
+            return
+        facts = publish_parquet(self._store.folder(name) / f"{part}.parquet", check(name, rows))
+        self._manifest.parts.setdefault(name, {})[f"{part}.parquet"] = facts
+        self.changed = True
+
+    def finish_batch(self, batch: str, facts: Json) -> None:
+        """Note that a batch (a night, an import) is complete, with its counts."""
+        self._manifest.batches[batch] = facts
+        self.changed = True
+
+    def checkpoint(self) -> None:
+        """Let what was written so far count now (long work: a kill loses at most what follows)."""
+        publish_json(self._store._manifest_path(self._manifest.stage), self._manifest.as_json())
+
+
+APPENDING_STAGES = ("ingest", "embed", "predict")
+
+
+def appended_tables(stage: str) -> list[Table]:
+    """The tables that a stage appends to."""
+    return [table for table in TABLES.values() if table.owner == stage]
+
+
+def _is_appended(name: str) -> bool:
+    return table_named(name).owner in APPENDING_STAGES
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

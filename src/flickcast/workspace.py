@@ -1,0 +1,91 @@
+"""A workspace: a folder with params.yaml, dvc.yaml, recipes/ and the tables; one writer at a time."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from flickcast.errors import TryAgainError, UserError
+from flickcast.params import Params, read_night, read_params
+from flickcast.tables import Store, publish
+
+LOCK_WAIT_SECONDS = 600.0  # a killed flow may leave its stage running: wait for it, longer than a stage takes
+
+
+class Workspace(Store):
+    """The tables of one folder together with its parameters and its night."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root.resolve())
+        if not (self.root / "params.yaml").is_file():
+            raise UserError(f"{root} is no workspace: it has no params.yaml. Make one with `flickcast init {root}`.")
+
+    @cached_property
+    def params(self) -> Params:
+        """params.yaml, checked."""
+        return read_params(self.root / "params.yaml")
+
+    @property
+    def night(self) -> date | None:
+        """The logical date this workspace stands at; None before the first night."""
+        return read_night(self.root / "night.yaml")
+
+    def set_night(self, night: date) -> None:
+        """Move the workspace to a night."""
+        publish(self.root / "night.yaml", f"date: '{night.isoformat()}'\n".encode())
+
+    @property
+    def state_folder(self) -> Path:
+        """Locks, logs and Prefect's own files; never versioned."""
+        folder = self.root / ".flickcast"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @contextmanager
+    def lock(self, who: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
+        """Hold the workspace for writing. The operating system frees it when the holder dies."""
+        path = self.state_folder / "lock"
+        holder = self.state_folder / "lock-holder"
+        try:
+            with FileLock(path, timeout=wait_seconds):
+                holder.write_text(f"{who}, process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+                yield
+        except Timeout:
+            raise TryAgainError(
+                f"{self.root} is in use by {holder.read_text() if holder.exists() else 'another process'}. "
+                "Run the same command when it has finished."
+            ) from None
+
+
+def night_bounds(night: date) -> tuple[datetime, datetime]:
+    """First moment of a night's day and of the next day, in UTC: the night's window is [first, second)."""
+    start = datetime.combine(night, time.min, UTC)
+    return start, start + timedelta(days=1)
+
+
+TEMPLATE_FILES = ("params.yaml", "dvc.yaml", "prefect.yaml", ".dvcignore")
+TEMPLATE_FOLDERS = ("recipes",)
+
+
+def template_root() -> Path:
+    """Where the files a new workspace starts from lie: the checkout, or the installed package's copy of them."""
+    packaged = Path(__file__).parent / "template"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2]
+
+
+def create_workspace(root: Path) -> None:
+    """Make a folder a workspace by copying the templates; files that are there already are kept."""
+    source = template_root()
+    root.mkdir(parents=True, exist_ok=True)
+    for name in TEMPLATE_FILES:
+        if not (root / name).exists():
+            shutil.copyfile(source / name, root / name)
+    for name in TEMPLATE_FOLDERS:
+        shutil.copytree(source / name, root / name, dirs_exist_ok=True)
+    if not (root / "night.yaml").exists():
+        publish(root / "night.yaml", b"date: null\n")
