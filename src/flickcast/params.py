@@ -57,6 +57,14 @@ class FeatureParams(Section):
         "categories",
         "picture_text",
     )
+        "words",
+        "time_place",
+        "people",
+        "user_behaviour",
+        "user_popularity",
+        "categories",
+        "picture_text",
+    )
 
 
 class TrainParams(Section):
@@ -144,7 +152,8 @@ def _first_problem(error: ValidationError) -> str:
         section: type[BaseModel] = Params
         for part in first["loc"][:-1]:
             annotation = section.model_fields[str(part)].annotation
-            assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            assert isinstance(annotation, type)
+            assert issubclass(annotation, BaseModel)
             section = annotation
         hint = nearest(str(first["loc"][-1]), section.model_fields)
         return f"unknown key '{where}'; {hint}"
