@@ -57,14 +57,6 @@ class FeatureParams(Section):
         "categories",
         "picture_text",
     )
-        "words",
-        "time_place",
-        "people",
-        "user_behaviour",
-        "user_popularity",
-        "categories",
-        "picture_text",
-    )
 
 
 class TrainParams(Section):
