@@ -31,6 +31,7 @@ class IngestParams(Section):
     max_results: int = Field(4000, ge=1, le=4000, description="the service repeats itself beyond this many per query")
     smallest_window_seconds: int = Field(60, ge=1)
     requery_hours: int = Field(48, ge=0, description="late posts: ask again for this long before the night")
+    user_refresh_days: int = Field(7, ge=1, description="a user's numbers older than this are asked for again")
     calls_per_second: float = Field(0.8, gt=0)
     image_size: Literal["z", "c", "l"] = Field("z", description="which url_* to download, never above 1024 px")
     oracle: bool = Field(False, description="simulated service only: also fetch the best possible prediction")

@@ -121,20 +121,22 @@ class Store:
         """Write a derived table whole (its owner is a stage that computes it anew each time)."""
         return publish_parquet(self.folder(name) / f"{part}.parquet", check(name, rows))
 
+    def keys(self, name: str) -> pl.DataFrame:
+        """The key columns of a table."""
+        return self.read(name, table_named(name).key)
+
     @contextmanager
     def appending(self, stage: str) -> Iterator["Appender"]:
         """Collect new parts of the stage's tables; they count, all together, when the block ends well."""
         manifest = self.manifest(stage)
         self._refuse_lost_history(manifest)
         self._remove_leftovers(manifest)
+        for table in appended_tables(stage):
+            self.folder(table.name).mkdir(parents=True, exist_ok=True)  # DVC wants each output to be there
         appender = Appender(self, manifest)
         yield appender
         if appender.changed or not self._manifest_path(stage).exists():
             publish_json(self._manifest_path(stage), manifest.as_json())
-
-    def forget_stage(self, stage: str) -> None:
-        """Drop all that a stage has written, so that it starts anew (its parameters changed)."""
-        publish_json(self._manifest_path(stage), Manifest(stage).as_json())
 
     def _manifest_path(self, stage: str) -> Path:
         return self.root / "manifests" / f"{stage}.json"
@@ -173,6 +175,10 @@ class Appender:
         """Note that a batch (a night, an import) is complete, with its counts."""
         self._manifest.batches[batch] = facts
         self.changed = True
+
+    def drop(self, name: str) -> None:
+        """Let the parts of a table count no longer; the next run removes the files."""
+        self.changed |= self._manifest.parts.pop(name, None) is not None
 
     def checkpoint(self) -> None:
         """Let what was written so far count now (long work: a kill loses at most what follows)."""

@@ -1,8 +1,9 @@
 """A workspace: a folder with params.yaml, dvc.yaml, recipes/ and the tables; one writer at a time."""
 
+import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -10,9 +11,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flickcast.errors import TryAgainError, UserError
+from flickcast.errors import FlickcastError, TryAgainError, UserError, nearest
 from flickcast.params import Params, read_night, read_params
-from flickcast.tables import Store, publish
+from flickcast.records import StageReport
+from flickcast.tables import Store, publish, publish_json
 
 LOCK_WAIT_SECONDS = 600.0  # a killed flow may leave its stage running: wait for it, longer than a stage takes
 
@@ -46,6 +48,16 @@ class Workspace(Store):
         folder.mkdir(exist_ok=True)
         return folder
 
+    def keep_report(self, report: StageReport) -> None:
+        """What a stage did last, for the night's summary."""
+        publish_json(self.state_folder / "reports" / f"{report.stage}.json", report.as_json())
+        (self.state_folder / "last-error.json").unlink(missing_ok=True)
+
+    def keep_error(self, stage: str, error: FlickcastError) -> None:
+        """A stage's last words, for whoever started it through DVC (which hides exit codes)."""
+        words = {"stage": stage, "exit_code": error.exit_code, "message": str(error)}
+        publish_json(self.state_folder / "last-error.json", words)
+
     @contextmanager
     def lock(self, who: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
         """Hold the workspace for writing. The operating system frees it when the holder dies."""
@@ -78,8 +90,11 @@ def template_root() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2]
 
 
-def create_workspace(root: Path) -> None:
-    """Make a folder a workspace by copying the templates; files that are there already are kept."""
+def create_workspace(root: Path, values: Mapping[str, str] | None = None) -> None:
+    """Make a folder a workspace by copying the templates; files that are there already are kept.
+
+    `values` go into params.yaml: dotted name to value, e.g. {"embed.encoder": "flickcast-tiny"}.
+    """
     source = template_root()
     root.mkdir(parents=True, exist_ok=True)
     for name in TEMPLATE_FILES:
@@ -89,3 +104,26 @@ def create_workspace(root: Path) -> None:
         shutil.copytree(source / name, root / name, dirs_exist_ok=True)
     if not (root / "night.yaml").exists():
         publish(root / "night.yaml", b"date: null\n")
+    if values:
+        set_params(root / "params.yaml", values)
+
+
+def set_params(path: Path, values: Mapping[str, str]) -> None:
+    """Change values in params.yaml and keep its comments. UserError on a section or key that is not there."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    for name, value in values.items():
+        *sections, key = name.split(".")
+        section = content
+        for part in [*sections, key]:
+            if not isinstance(section, dict) or part not in section:
+                known = section if isinstance(section, dict) else ()
+                raise UserError(f"{path.name} has no key '{name}'; {nearest(part, known)}")
+            parent, section = section, section[part]
+        parent[key] = YAML(typ="safe").load(value)
+    with io.StringIO() as text:
+        yaml.dump(content, text)
+        publish(path, text.getvalue().encode())

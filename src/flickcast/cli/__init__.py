@@ -1,0 +1,47 @@
+"""The command line: `flickcast`. Results go to stdout, everything else to stderr; mistakes are one sentence."""
+
+import sys
+import traceback
+
+import typer
+from typer._click.exceptions import ClickException
+
+from flickcast.cli import data, stages, system
+from flickcast.console import say
+from flickcast.errors import FlickcastError
+
+app = typer.Typer(
+    name="flickcast",
+    help="Which new posts will become popular, learnt again every night.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its tracebacks can print local values, a key among them
+    add_completion=True,
+)
+for part in (system, data, stages):
+    part.register(app)
+
+
+def main() -> None:
+    """Run a command and turn every way it can stop into a sentence and an exit code (design §5, promise 8)."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        code = app(arguments, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except FlickcastError as error:
+        _stop(str(error), error.exit_code, debug)
+    except ClickException as error:
+        _stop(f"{error.format_message()} Try `flickcast --help`.", 2, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        _stop("Interrupted. Run the same command to continue.", 130, debug)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        _stop(f"Unexpected {type(error).__name__}: {error}. Run again with --debug for the details.", 1, debug)
+
+
+def _stop(sentence: str, exit_code: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    say(f"flickcast: {sentence}")
+    sys.exit(exit_code)

@@ -1,0 +1,38 @@
+"""Options that many commands share, and how a command shows what it did."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flickcast.console import printable, say
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", "-w", help="The workspace's folder.", show_default="here")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
+HERE = Path()
+
+
+def show(result: dict[str, Any], as_json: bool, title: str = "") -> None:
+    """The result of a command on stdout: JSON, or `name: value` lines under a title."""
+    if as_json:
+        typer.echo(json.dumps(result, indent=1, default=str))
+        return
+    if title:
+        typer.echo(title)
+    for name, value in result.items():
+        typer.echo(f"  {name.replace('_', ' ')}: {_text(value)}")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+    return printable(str(value))
+
+
+def notes(lines: tuple[str, ...]) -> None:
+    """What the user should know besides the numbers, on stderr."""
+    for line in lines:
+        say(f"note: {printable(line)}")

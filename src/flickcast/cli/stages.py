@@ -1,0 +1,67 @@
+"""One command per stage: `flickcast ingest`, `embed`, ... `drift`. DVC calls these; so can you."""
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, notes, show
+from flickcast.errors import FlickcastError, UserError
+from flickcast.records import StageReport
+from flickcast.workspace import Workspace
+
+
+def run_stage(name: str, folder: Path, as_json: bool) -> None:
+    """Run a stage under the workspace's lock, keep its report (or its last words), and show it."""
+    from flickcast.stages import STAGES
+
+    ws = Workspace(folder)
+    try:
+        with ws.lock(f"flickcast {name}"):
+            report = STAGES[name](ws)
+    except FlickcastError as error:
+        ws.keep_error(name, error)
+        raise
+    ws.keep_report(report)
+    _show_report(report, as_json)
+
+
+def predict(
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+    source: Annotated[str | None, typer.Option("--from", help="smpd-image or smpd-video: predict its posts.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="With --from: the folder of the source's files.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="With --from: the Parquet file to write.")] = None,
+) -> None:
+    """Predict the posts whose label is not known; with --from, posts that are not in the workspace."""
+    if source is None:
+        run_stage("predict", workspace, as_json)
+        return
+    if folder is None or out is None:
+        raise UserError("`flickcast predict --from SOURCE DIR --out FILE` needs both the folder and the file.")
+    from flickcast.elsewhere import predict_elsewhere
+
+    _show_report(predict_elsewhere(Workspace(workspace), source, folder, out), as_json)
+
+
+def _show_report(report: StageReport, as_json: bool) -> None:
+    show(report.as_json() if as_json else report.facts, as_json, f"{report.stage}:")
+    notes(report.notes)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the stages' commands."""
+    from flickcast.stages import STAGES
+
+    for name, stage in STAGES.items():
+        if name != "predict":
+            app.command(name, help=inspect.getdoc(stage), rich_help_panel="Stages")(_command(name))
+    app.command("predict", rich_help_panel="Stages")(predict)
+
+
+def _command(name: str) -> Any:
+    def command(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+        run_stage(name, workspace, as_json)
+
+    return command
