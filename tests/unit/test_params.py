@@ -1,0 +1,50 @@
+"""params.yaml and night.yaml: what is accepted, and what a mistake is told."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from flickcast.errors import UserError
+from flickcast.params import Params, read_night, read_params
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "params.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_packaged_file_says_exactly_the_defaults() -> None:
+    assert read_params(Path(__file__).parents[2] / "params.yaml") == Params()
+
+
+def test_an_unknown_key_is_named_with_its_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown key 'label.maturity_day'; did you mean 'maturity_days'\?"):
+        read_params(written(tmp_path, "label: {maturity_day: 3}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: x", "'seed' is 'x'"),
+        ("label: {formula: ln}", "'label.formula' is 'ln'"),
+        ("a: [", "line 1 is not valid YAML"),
+        ("- 1", "must hold keys"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said.replace("[", r"\[")):
+        read_params(written(tmp_path, text))
+
+
+def test_the_night_is_a_date_or_none(tmp_path: Path) -> None:
+    path = tmp_path / "night.yaml"
+    assert read_night(path) is None
+    path.write_text("date: null")
+    assert read_night(path) is None
+    path.write_text("date: '2026-03-01'")
+    assert read_night(path) == date(2026, 3, 1)
+    path.write_text("date: yesterday")
+    with pytest.raises(UserError, match="YYYY-MM-DD"):
+        read_night(path)

@@ -1,0 +1,102 @@
+"""The store: parts, manifests, and what a crash may leave behind."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flickcast.errors import CheckError, UserError
+from flickcast.tables import Store, publish
+
+MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def counts(post_id: str, views: int = 1) -> pl.DataFrame:
+    return pl.DataFrame({"post_id": [post_id], "observed_at": [MOMENT], "views": [views]})
+
+
+def test_what_was_appended_is_read_back_with_every_column(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.appending("ingest") as appender:
+        appender.append("observations", "night", counts("a"))
+    assert store.read("observations").to_dicts() == [
+        {"post_id": "a", "observed_at": MOMENT, "views": 1, "faves": None, "comments": None}
+    ]
+
+
+def test_nothing_counts_when_the_run_fails_and_the_next_run_removes_what_it_left(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.appending("ingest") as appender:
+        appender.append("observations", "first", counts("a"))
+    with pytest.raises(RuntimeError), store.appending("ingest") as appender:
+        appender.append("observations", "second", counts("b"))
+        raise RuntimeError
+    assert store.read("observations")["post_id"].to_list() == ["a"]
+    with store.appending("ingest"):
+        pass
+    assert sorted(p.name for p in store.folder("observations").iterdir()) == ["first.parquet"]
+
+
+def test_the_same_part_again_replaces_itself(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for _ in range(2):
+        with store.appending("ingest") as appender:
+            appender.append("observations", "night", counts("a"))
+    assert store.read("observations").height == 1
+
+
+def test_a_stage_refuses_to_start_where_its_history_is_gone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.appending("ingest") as appender:
+        appender.append("observations", "night", counts("a"))
+    (store.folder("observations") / "night.parquet").unlink()
+    with pytest.raises(UserError, match="dvc pull"), store.appending("ingest"):
+        pass
+
+
+def test_a_dropped_table_is_empty_and_its_files_go_with_the_next_run(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.appending("ingest") as appender:
+        appender.append("observations", "night", counts("a"))
+    with store.appending("ingest") as appender:
+        appender.drop("observations")
+    assert store.read("observations").is_empty()
+    with store.appending("ingest"):
+        pass
+    assert not list(store.folder("observations").glob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (counts("a", -1), "views"),
+        (pl.concat([counts("a"), counts("a")]), "post_id"),
+        (counts("a").with_columns(observed_at=pl.lit(datetime(1970, 1, 1, tzinfo=UTC))), "observed_at"),
+        (counts("a").with_columns(post_id=pl.lit(None, pl.String)), "post_id"),
+    ],
+    ids=["negative count", "doubled key", "time before any service", "no id"],
+)
+def test_a_row_that_breaks_the_schema_is_refused_with_its_column(tmp_path: Path, rows: pl.DataFrame, said: str) -> None:
+    with pytest.raises(CheckError, match=said), Store(tmp_path).appending("ingest") as appender:
+        appender.append("observations", "night", rows)
+    assert not (tmp_path / "manifests").exists()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path / "file", b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="space"):
+        publish(tmp_path / "file", b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"old")]
+
+
+def test_a_damaged_manifest_says_how_to_get_it_back(tmp_path: Path) -> None:
+    publish(tmp_path / "manifests" / "ingest.json", b"{ha")
+    with pytest.raises(UserError, match="git checkout"):
+        Store(tmp_path).read("posts")
