@@ -1,0 +1,88 @@
+"""Commands about the system as a whole: `demo`, `nightly`, `encoders`."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, show
+from flickcast.console import say
+from flickcast.errors import UserError
+from flickcast.workspace import Workspace
+
+encoders_app = typer.Typer(no_args_is_help=True, help="Pretrained models that turn pictures and texts into vectors.")
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo lives; removed and made anew.")] = Path("demo"),
+    nights: Annotated[int, typer.Option(min=1, max=30, help="How many nights.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Three nights of the whole system on the simulated service, offline, in a folder of its own."""
+    from flickcast.demo import DemoSize, run_demo
+    from flickcast.summary import summary_table
+
+    summaries = run_demo(folder, DemoSize(nights=nights))
+    if as_json:
+        show({"nights": summaries}, as_json=True)
+    else:
+        typer.echo(summary_table(summaries))
+
+
+def nightly(
+    workspace: WorkspaceOption = HERE,
+    night: Annotated[str | None, typer.Option("--date", help="One night, YYYY-MM-DD; else all missed ones.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """One night, as the scheduled flow runs it: every stage of dvc.yaml, then push and commit."""
+    from flickcast.summary import summary_table
+    from flows.nightly import missed_dates, run_nights
+
+    ws = Workspace(workspace)
+    dates = [_date(night)] if night else missed_dates(ws)
+    if not dates:
+        say("No night is missing. Name one with --date to run it again.")
+    summaries = run_nights(ws.root, dates)
+    if as_json:
+        show({"nights": summaries}, as_json=True)
+    elif summaries:
+        typer.echo(summary_table(summaries))
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"--date '{text}' is no date; write it as YYYY-MM-DD.") from None
+
+
+@encoders_app.command("list")
+def encoders_list(as_json: JsonOption = False) -> None:
+    """Which encoders exist, and which have their weights here."""
+    from flickcast.embeddings.encoders import list_encoders
+
+    found = list_encoders()
+    if as_json:
+        show({"encoders": found}, as_json=True)
+        return
+    for encoder in found:
+        typer.echo(f"{encoder['encoder']:<32} {encoder['pretrained']:<40} {'here' if encoder['here'] else ''}")
+
+
+@encoders_app.command("pull")
+def encoders_pull(
+    name: Annotated[str, typer.Argument(help="An open_clip model, e.g. ViT-B-32.")],
+    pretrained: Annotated[str, typer.Option(help="Its pretrained tag.")] = "laion2b_s34b_b79k",
+) -> None:
+    """Fetch an encoder's weights."""
+    from flickcast.embeddings.encoders import pull
+
+    say(f"{name} ({pretrained}): {pull(name, pretrained)}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("demo", rich_help_panel="System")(demo)
+    app.command("nightly", rich_help_panel="System")(nightly)
+    app.add_typer(encoders_app, name="encoders", rich_help_panel="System")
