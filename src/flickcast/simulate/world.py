@@ -1,0 +1,118 @@
+"""The simulated world: who posts what on which day, from one seed, the same however many days are asked for."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property, lru_cache
+
+import numpy as np
+import polars as pl
+from numpy.random import Generator
+
+from flickcast.schemas import TIME
+from flickcast.simulate.calibration import USER_NUMBERS
+from flickcast.simulate.law import Floats, Integers, Law
+from flickcast.simulate.uploads import SHARES, YEAR_DAYS, Day, concept_effects, make_uploads
+from flickcast.simulate.users import Users, make_users
+from flickcast.simulate.wording import with_words
+
+CACHED_DAYS = 512  # a day's numbers weigh about 150 bytes a post
+CACHED_TEXTS = 32
+STREAMS = ("users", "taste", "uploads", "words")
+
+
+@dataclass(frozen=True)
+class WorldParams:
+    """What a world is made of; two worlds with equal parameters are equal."""
+
+    seed: int = 0
+    users: int = 2000
+    posts_per_day: float = 400.0
+    start: date = date(2015, 3, 1)
+    maturity_days: float = 7.0
+    picture_size: int = 64
+    law: Law = field(default_factory=Law)
+
+
+class World:
+    """Users and posts of one seed. Every day has random numbers of its own, so any day can be made alone."""
+
+    def __init__(self, params: WorldParams) -> None:
+        self.params = params
+        self.midnight = datetime(params.start.year, params.start.month, params.start.day, tzinfo=UTC)
+        self._numbers = lru_cache(maxsize=CACHED_DAYS)(self._make_numbers)
+        self._posts = lru_cache(maxsize=CACHED_TEXTS)(self._make_posts)
+        self._counted: tuple[int, Integers] = (0, np.zeros(params.users, dtype=np.int64))
+
+    @cached_property
+    def users(self) -> Users:
+        """All accounts."""
+        return make_users(self._random("users"), self.params.users, self.midnight, self.params.law, SHARES)
+
+    @cached_property
+    def concept_effects(self) -> Floats:
+        """What each concept adds to the level of a post."""
+        return concept_effects(self._random("taste"), self.params.law)
+
+    def day_of(self, moment: date) -> int:
+        """The number of a moment's day, 0 on the world's first."""
+        return ((moment.date() if isinstance(moment, datetime) else moment) - self.params.start).days
+
+    def numbers(self, day: int) -> pl.DataFrame:
+        """A day's posts as numbers only, oldest first: quick to make. No rows before the world's first day."""
+        return self._numbers(day) if day >= 0 else self._numbers(0).clear()
+
+    def posts(self, day: int) -> pl.DataFrame:
+        """The same posts with ids, texts and places, as the service shows them."""
+        return self._posts(day) if day >= 0 else self._posts(0).clear()
+
+    def views(self, posts: pl.DataFrame, moment: datetime) -> Integers:
+        """Views of these posts at a moment; 0 before they appeared."""
+        age = pl.select(pl.lit(moment, dtype=TIME) - posts["posted_at"]).to_series().dt.total_seconds()
+        return self._views_at_age(posts, age.to_numpy() / 86_400)
+
+    def views_at_maturity(self, posts: pl.DataFrame) -> Integers:
+        """Views of these posts when their label is read."""
+        return self._views_at_age(posts, np.full(posts.height, self.params.maturity_days))
+
+    def user_numbers(self, moment: datetime) -> pl.DataFrame:
+        """Profile counts as of a moment, one row per user.
+
+        Photos are exact, the other counts grow with them, and followers grow by themselves.
+        """
+        start = self.users.numbers
+        photos = start["photo_count"] + pl.Series(self._posted_by(moment))
+        growth, years = photos / start["photo_count"], (moment - self.midnight) / timedelta(days=YEAR_DAYS)
+        factors = {name: 1.0 + 0.05 * years if name.startswith("follow") else pl.lit(growth) for name in USER_NUMBERS}
+        grown = [(pl.col(name) * factors[name]).floor().cast(pl.Int64) for name in USER_NUMBERS]
+        return start.with_columns(grown).with_columns(photos.alias("photo_count"))
+
+    def _posted_by(self, moment: datetime) -> Integers:
+        day = self.day_of(moment)
+        today = self.numbers(day).filter(pl.col("posted_at") <= moment)
+        return self._posted_before(day) + np.bincount(today["user"].to_numpy(), minlength=self.params.users)
+
+    def _posted_before(self, day: int) -> Integers:
+        """Posts per user before a day; remembers the last answer, because nights come one after another."""
+        known, counts = self._counted
+        if known > day:
+            known, counts = 0, np.zeros_like(counts)
+        for earlier in range(known, day):
+            counts = counts + np.bincount(self.numbers(earlier)["user"].to_numpy(), minlength=self.params.users)
+        self._counted = (max(day, 0), counts)
+        return counts
+
+    def _views_at_age(self, posts: pl.DataFrame, age_days: Floats) -> Integers:
+        level, speed = posts["level"].to_numpy(), posts["speed"].to_numpy()
+        return self.params.law.views(level, speed, age_days, self.params.maturity_days)
+
+    def _make_numbers(self, number: int) -> pl.DataFrame:
+        midnight = self.midnight + timedelta(days=number)
+        day = Day(number, midnight, self.params.posts_per_day, self.users, self.concept_effects, self.params.law)
+        return make_uploads(self._random("uploads", number), day)
+
+    def _make_posts(self, number: int) -> pl.DataFrame:
+        return with_words(self._random("words", number), self.numbers(number), self.users)
+
+    def _random(self, stream: str, day: int = 0) -> Generator:
+        seeds = np.random.SeedSequence(self.params.seed, spawn_key=(STREAMS.index(stream), day))
+        return np.random.Generator(np.random.Philox(seeds))
