@@ -1,22 +1,17 @@
-"""Files of a published dataset: found by name in folders and zips, and read as columns of text."""
+"""Files of a published dataset: found by name in folders and zips."""
 
 import mmap
 import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import orjson
-import polars as pl
 
 from flickcast.errors import UserError
 
 SEARCH_DEPTH = 2  # folders below the given one; the published archives nest once, twice with the archive's own name
-PIECE_BYTES = 32 << 20  # the user file holds 800 numbers a post (2.4 GB in all): never the whole of it as objects
 USER_FOLDER = re.compile(r"\d+@N\d+")  # picture folders: 70,000 of them, no metadata inside
 
 Name = tuple[str, str]  # (split, content), such as ("train", "text")
@@ -124,141 +119,3 @@ def members(path: Path) -> list[str]:
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no readable zip ({error}). Download it again.") from None
     return [name for name in names if not name.startswith("__MACOSX/") and "/." not in f"/{name}" and name[-1] != "/"]
-
-
-def read_records(file: DataFile, wanted: Sequence[str]) -> pl.DataFrame:
-    """The wanted keys of a JSON file as columns of text, in file order; a key that no record has is left out.
-
-    Accepts a list of records, an object with one list in it, and columns (`{key: {row: value}}`, as pandas writes).
-    """
-    frames = [_columns(file, part, wanted) for part in _parts(file)]
-    kept = [name for name in wanted if any(name in frame.columns for frame in frames)]
-    return pl.concat(frames, how="diagonal").select(kept) if kept else pl.DataFrame()
-
-
-def read_json_lines(file: DataFile, wanted: Sequence[str]) -> pl.DataFrame:
-    """The wanted keys of a file with one JSON object a line, as columns; values keep their JSON type."""
-    records = []
-    for number, line in enumerate(bytes(file.read()).splitlines(), 1):
-        if line.strip():
-            records.append(_line(file, number, line))
-    return pl.DataFrame(
-        {name: pl.Series(name, [text_of(row.get(name)) for row in records], pl.String) for name in wanted}
-    )
-
-
-def read_numbers(file: DataFile) -> list[float]:
-    """One number a line (the first field where a line holds more). UserError names the first line without one."""
-    numbers = []
-    for number, line in enumerate(file.lines(), 1):
-        field = line.replace(",", " ").split()[:1]
-        value = _finite(field[0]) if field else None
-        if value is None:
-            raise UserError(f"{file.place} line {number} is no number: '{line[:40]}'. Download it again.")
-        numbers.append(value)
-    return numbers
-
-
-def text_of(value: Any) -> str | None:
-    """A JSON value as text: lists joined by a tab (no word holds one), whole numbers without a point.
-
-    >>> text_of(775.0), text_of(["a", "b c"]), text_of(None)
-    ('775', 'a\\tb c', None)
-    """
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "\t".join(filter(None, (text_of(item) for item in value)))
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def _finite(field: str) -> float | None:
-    try:
-        value = float(field)
-    except ValueError:
-        return None
-    return value if abs(value) < float("inf") else None
-
-
-def _line(file: DataFile, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise UserError(
-            f"{file.place} line {number} is not valid JSON ({error.msg}). The file may be cut off: download it again."
-        ) from None
-    if not isinstance(record, dict):
-        raise UserError(f"{file.place} line {number} is no JSON object. Download the file again.")
-    return record
-
-
-def _parts(file: DataFile) -> Iterator[Any]:
-    """The parsed file; a long list of records comes in pieces, so that memory stays small."""
-    content = file.read()
-    start = 3 if content[:3] == b"\xef\xbb\xbf" else 0
-    if content[start : start + 1] != b"[":
-        yield _loads(file, content, start, len(content), b"", b"")
-        return
-    start += 1
-    for match in re.finditer(rb"\}\s*,\s*\{", content):
-        if match.start() - start < PIECE_BYTES:
-            continue
-        piece = _loads(file, content, start, match.start() + 1, b"[", b"]", may_end_early=True)
-        if piece is not None:
-            yield piece
-            start = match.end() - 1
-    yield _loads(file, content, start, len(content), b"[", b"")
-
-
-def _loads(
-    file: DataFile,
-    content: "bytes | mmap.mmap",
-    start: int,
-    end: int,
-    before: bytes,
-    after: bytes,
-    may_end_early: bool = False,
-) -> Any:
-    """A stretch of the file, parsed. None where it fails only at its very end and the cut may be inside a text."""
-    try:
-        return orjson.loads(before + content[start:end] + after)
-    except orjson.JSONDecodeError as error:
-        if may_end_early and len(error.doc) - error.pos <= 2:
-            return None
-        offset = start - len(before) + len(error.doc[: error.pos].encode())
-        line = bytes(content[:offset]).count(b"\n") + 1
-        raise UserError(
-            f"{file.place} is not valid JSON at line {line} (byte {offset} of {len(content)}). "
-            "The file may be cut off: download or unpack it again."
-        ) from None
-
-
-def _columns(file: DataFile, content: Any, wanted: Sequence[str]) -> pl.DataFrame:
-    if isinstance(content, dict):
-        content = _unwrapped(content, wanted)
-    if not isinstance(content, list) or not all(isinstance(record, dict) for record in content):
-        raise UserError(f"{file.place} holds no list of records. Download it again.")
-    present: Collection[str] = set().union(*content) if content else ()
-    return pl.DataFrame(
-        {
-            name: pl.Series(name, [text_of(record.get(name)) for record in content], pl.String)
-            for name in wanted
-            if name in present
-        }
-    )
-
-
-def _unwrapped(content: dict[str, Any], wanted: Sequence[str]) -> Any:
-    """The records in an object: under its only list, or spread over columns."""
-    lists = [value for value in content.values() if isinstance(value, list)]
-    if len(lists) == 1 and not any(key in wanted for key in content):
-        return lists[0]
-    columns = {key: value for key, value in content.items() if key in wanted}
-    if columns and all(isinstance(value, dict) for value in columns.values()):
-        rows = list(next(iter(columns.values())))
-        return [{key: value.get(row) for key, value in columns.items()} for row in rows]
-    if columns and all(isinstance(value, list) for value in columns.values()):
-        return [dict(zip(columns, row, strict=False)) for row in zip(*columns.values(), strict=False)]
-    return content

@@ -10,6 +10,7 @@ from flickcast.records import Batch
 from flickcast.schemas import TABLES
 from flickcast.sources import columns
 from flickcast.sources.challenge import accepted, changes_of_users, joined, of_same_height, require_unique
+from flickcast.sources.contents import read_numbers, read_records
 from flickcast.sources.files import (
     USER_FOLDER,
     DataFile,
@@ -17,8 +18,6 @@ from flickcast.sources.files import (
     find_files,
     is_picture_folder,
     members,
-    read_numbers,
-    read_records,
     walk,
 )
 from flickcast.sources.pictures import Fetch, Pictures, Wanted, from_folder, from_zip

@@ -10,7 +10,8 @@ from flickcast.records import Batch
 from flickcast.schemas import TABLES
 from flickcast.sources import columns
 from flickcast.sources.challenge import accepted, changes_of_users, joined, require_unique
-from flickcast.sources.files import DataFile, Name, find_files, read_json_lines
+from flickcast.sources.contents import read_json_lines
+from flickcast.sources.files import DataFile, Name, find_files
 
 FILE_NAME = re.compile(r"(?:.*_)?(posts|videos|users|popularity)_(train|test)\.jsonl")
 KEYS = {
