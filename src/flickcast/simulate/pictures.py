@@ -20,7 +20,7 @@ Plane = NDArray[np.float32]
 
 _QUALITY = 88
 _GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_COUNTS, _ANGLES, _PERIODS, _COLOURS = 5, 8, 3, 11
+COLOURS, COUNTS, ANGLES = 11, 5, 8
 
 
 @dataclass(frozen=True)
@@ -60,26 +60,26 @@ def _coordinates(size: int) -> tuple[Plane, Plane]:
 def _ground(appearance: Appearance, size: int, rng: np.random.Generator) -> Plane:
     """The category's colour and layout under the concept's stripes: (size, size, 3)."""
     x, y = _coordinates(size)
-    colour = _colour(appearance.category, _COLOURS, saturation=0.65, value=0.55, rng=rng)
+    colour = _colour(appearance.category, COLOURS, saturation=0.65, value=0.55, rng=rng)
     shade = 0.75 + 0.35 * _LAYOUTS[appearance.category % len(_LAYOUTS)](x, y)
-    angle = np.pi * (appearance.concept % _ANGLES) / _ANGLES + rng.normal(0, 0.03)
-    waves = 2.0 + 1.5 * (appearance.concept // _ANGLES % _PERIODS)
+    angle = np.pi * (appearance.concept % ANGLES) / ANGLES + rng.normal(0, 0.03)
+    waves = 2.0 + 1.5 * (appearance.concept // ANGLES % 3)
     along = np.cos(angle) * x + np.sin(angle) * y
-    stripes = 1 + 0.3 * np.sin(np.pi * waves * along + rng.uniform(0, 2 * np.pi))
+    stripes = 1 + 0.5 * np.sin(np.pi * waves * along + rng.uniform(0, 2 * np.pi))
     return np.asarray((shade * stripes)[..., None] * colour, dtype=np.float32)
 
 
 def _things(appearance: Appearance, ground: Plane, rng: np.random.Generator) -> Plane:
     """The subcategory's shape in its colour, as many times as the concept says, on the ground."""
-    count = 1 + appearance.concept % _COUNTS
-    colour = _colour(appearance.subcategory, _COLOURS, saturation=0.85, value=1.0, rng=rng)
+    count = 1 + appearance.concept % COUNTS
+    colour = _colour(appearance.subcategory, COLOURS, saturation=0.85, value=1.0, rng=rng)
     x, y = _coordinates(len(ground))
-    radius = (0.62, 0.44, 0.36, 0.32, 0.28)[count - 1] * rng.uniform(0.9, 1.1)
+    radius = (0.5, 0.4, 0.34, 0.3, 0.26)[count - 1] * rng.uniform(0.9, 1.1)
     turn = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(count) / count
     distance = 0.0 if count == 1 else 0.55
     middle_x = (distance * np.cos(turn) + rng.normal(0, 0.04, count)).astype(np.float32)
     middle_y = (distance * np.sin(turn) + rng.normal(0, 0.04, count)).astype(np.float32)
-    shape = _SHAPES[appearance.subcategory % len(_SHAPES)]
+    shape = SHAPES[appearance.subcategory % len(SHAPES)]
     inside = np.any(shape((x[..., None] - middle_x) / radius, (y[..., None] - middle_y) / radius), axis=-1)
     return np.where(inside[..., None], colour, ground).astype(np.float32)
 
@@ -104,7 +104,7 @@ _LAYOUTS: tuple[Callable[[Plane, Plane], Any], ...] = (
 )
 
 # Each says whether a point, relative to the shape's middle and in units of its radius, lies inside.
-_SHAPES: tuple[Callable[[Plane, Plane], Any], ...] = (
+SHAPES: tuple[Callable[[Plane, Plane], Any], ...] = (
     lambda x, y: x * x + y * y < 1,
     lambda x, y: np.maximum(np.abs(x), np.abs(y)) < 0.85,
     lambda x, y: np.abs(x) + np.abs(y) < 1.1,

@@ -1,0 +1,188 @@
+"""Where an encoder's weights lie here, and how to fetch those that do not: safetensors only, as these hold no code."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flickcast.errors import TryAgainError, UserError, nearest
+
+# Trained by scripts/train_tiny_clip.py on pictures of the simulated world: for the demo and the tests only.
+PACKAGED = "flickcast-tiny"
+_PACKAGED_FOLDER = Path(__file__).parent / "weights"
+# open_clip's own name for the file where a tag names a repository only.
+_HUB_FILE = "open_clip_model.safetensors"
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """An encoder that can be used, and its weights if they are on this machine."""
+
+    name: str
+    pretrained: str | None
+    weights: Path | None
+
+
+@dataclass(frozen=True)
+class EncoderFiles:
+    """All that open_clip needs to build an encoder; `tag` is its entry for the pretrained tag, empty for a file."""
+
+    name: str
+    weights: Path
+    tag: dict[str, Any]
+
+    def open(self, device: str) -> tuple[Any, Any, Any]:
+        """The model, its preprocessing and its tokenizer. UserError if the weights are not this model's."""
+        import open_clip
+        from safetensors import SafetensorError
+
+        try:
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                self.name,
+                pretrained=str(self.weights),
+                device=device,
+                force_quick_gelu=self.tag.get("quick_gelu", False),
+                image_mean=self.tag.get("mean"),
+                image_std=self.tag.get("std"),
+                image_interpolation=self.tag.get("interpolation"),
+                image_resize_mode=self.tag.get("resize_mode"),
+            )
+        except (SafetensorError, RuntimeError) as error:
+            problem = str(error).strip().splitlines()[0]
+            raise UserError(f"{self.weights} does not hold weights of encoder {self.name}: {problem}") from None
+        return model.eval(), preprocess, open_clip.get_tokenizer(self.name)
+
+    def dimension(self) -> int:
+        """How long its vectors are."""
+        return int(_config(self.name)["embed_dim"])
+
+    def version(self, preprocessing: dict[str, Any]) -> str:
+        """Changes whenever the same input could get another vector: weights, configuration or preprocessing."""
+        with self.weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        settings = [_config(self.name), self.tag.get("quick_gelu", False), preprocessing, "fp32"]
+        digest.update(json.dumps(settings, sort_keys=True).encode())
+        return digest.hexdigest()[:16]
+
+
+def find(name: str, pretrained: str | None, root: Path = Path()) -> EncoderFiles:
+    """The encoder's files on this machine. UserError if the name is unknown or the weights are not here.
+
+    `pretrained` is one of open_clip's tags or a safetensors file, seen from `root`. The packaged encoder needs none:
+    a tag means nothing to it.
+    """
+    _config(name)
+    if pretrained is not None and pretrained.endswith(".safetensors"):
+        return EncoderFiles(name, _existing(root / pretrained), {})
+    if name == PACKAGED:
+        return EncoderFiles(name, _PACKAGED_FOLDER / f"{PACKAGED}.safetensors", {})
+    tag = _tag(name, pretrained)
+    weights = _cached(tag)
+    if weights is None:
+        raise UserError(
+            f"The weights of encoder {name} ({pretrained}) are not here: fetch them with "
+            f"`flickcast encoders pull {name}`, or set embed.pretrained in params.yaml to the path of a local .safetensors file."
+        )
+    return EncoderFiles(name, weights, tag)
+
+
+def list_encoders() -> list[EncoderInfo]:
+    """Every encoder and pretrained tag that can be used here, the packaged one first."""
+    import open_clip
+
+    found = [EncoderInfo(PACKAGED, None, find(PACKAGED, None).weights)]
+    for name, pretrained in open_clip.list_pretrained():
+        tag = open_clip.get_pretrained_cfg(name, pretrained)
+        if tag.get("hf_hub") and not _needs_transformers(name):
+            found.append(EncoderInfo(name, pretrained, _cached(tag)))
+    return found
+
+
+def pull(name: str, pretrained: str | None) -> Path:
+    """Download an encoder's weights; where they then lie. TryAgainError without network."""
+    _config(name)
+    if name == PACKAGED:
+        return find(name, None).weights
+    tag = _tag(name, pretrained)
+    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
+    from open_clip.pretrained import download_pretrained_from_hf
+
+    repository, file = _hub_place(tag)
+    try:
+        return Path(download_pretrained_from_hf(repository, filename=file))
+    except FileNotFoundError as error:
+        # open_clip wraps whatever happened in a FileNotFoundError.
+        if isinstance(error.__context__, RemoteEntryNotFoundError | RepositoryNotFoundError):
+            raise UserError(f"{repository} offers no {file}, so encoder {name} ({pretrained}) cannot be had.") from None
+        raise TryAgainError(
+            f"No connection to download the weights of encoder {name} ({pretrained}) from the Hugging Face hub. "
+            f"Try again later, or set embed.pretrained in params.yaml to the path of a local .safetensors file."
+        ) from None
+
+
+@lru_cache(maxsize=1)
+def _register_packaged() -> None:
+    import open_clip
+
+    open_clip.add_model_config(_PACKAGED_FOLDER)
+
+
+def _config(name: str) -> dict[str, Any]:
+    """open_clip's configuration of a model that we can run; UserError otherwise."""
+    import open_clip
+
+    _register_packaged()
+    models = [model for model in open_clip.list_models() if not _needs_transformers(model)]
+    if name in models:
+        return dict(open_clip.get_model_config(name))
+    if name in open_clip.list_models():
+        raise UserError(
+            f"Encoder {name} needs the package transformers, which is not part of flickcast; choose another."
+        )
+    hint = nearest(name, get_close_matches(name, models, n=3, cutoff=0))
+    raise UserError(f"There is no encoder '{name}'; {hint} (`flickcast encoders list` shows all).")
+
+
+def _needs_transformers(name: str) -> bool:
+    """Whether the text side is not open_clip's own; such a tokenizer would be downloaded when first used."""
+    import open_clip
+
+    text = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+    return "hf_model_name" in text or "hf_tokenizer_name" in text or "siglip" in name.lower()
+
+
+def _tag(name: str, pretrained: str | None) -> dict[str, Any]:
+    """open_clip's entry for a tag of this model, if its weights exist in a format that only holds data."""
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if pretrained is None or not open_clip.get_pretrained_cfg(name, pretrained):
+        hint = nearest(pretrained or "", tags) or "this model has no tags, name a local .safetensors file"
+        raise UserError(f"embed.pretrained is '{pretrained or ''}', which is no tag of encoder {name}; {hint}.")
+    tag = dict(open_clip.get_pretrained_cfg(name, pretrained))
+    if not tag.get("hf_hub"):
+        raise UserError(f"The weights of {name} ({pretrained}) exist only as pickle, which flickcast does not read.")
+    return tag
+
+
+def _hub_place(tag: dict[str, Any]) -> tuple[str, str]:
+    """Repository and file on the hub: the safetensors twin of the file that the tag names."""
+    repository, file = os.path.split(tag["hf_hub"])
+    return repository, Path(file).with_suffix(".safetensors").name if file else _HUB_FILE
+
+
+def _cached(tag: dict[str, Any]) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(*_hub_place(tag))
+    return Path(path) if isinstance(path, str) else None
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"embed.pretrained names {path}, which is not there. Correct the path in params.yaml.")
+    return path
