@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from flickcast.simulate.law import Floats, Law, expected_label, label, level_of
+from flickcast.simulate.uploads import FIRST_POST_ID, POSTS_OF_A_DAY
 from flickcast.simulate.world import World
 
 
@@ -17,9 +18,14 @@ def oracle(world: World, posts: pl.DataFrame) -> Floats:
     """The expected label of each post (rows of World.numbers or World.posts), in their order."""
     if posts.is_empty():
         return np.zeros(0)
-    last = world.day_of(posts["posted_at"].max()) - int(world.params.maturity_days)  # type: ignore[arg-type]
-    history = [world.numbers(day) for day in range(last + 1)] or [world.numbers(-1)]
-    return expected(world, posts, user_evidence(world, pl.concat(history)))
+    last = (int(posts["post"].to_numpy().max()) - FIRST_POST_ID) // POSTS_OF_A_DAY
+    return expected(world, posts, evidence_until(world, last))
+
+
+def evidence_until(world: World, day: int) -> pl.DataFrame:
+    """What can be known of users from the labels that matured until the end of a day."""
+    history = range(day - int(world.params.maturity_days) + 1)
+    return user_evidence(world, pl.concat([world.numbers(-1), *(world.numbers(one) for one in history)]))
 
 
 def expected(world: World, posts: pl.DataFrame, evidence: pl.DataFrame) -> Floats:

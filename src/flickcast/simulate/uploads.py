@@ -114,15 +114,15 @@ def _subcategories(rng: Generator, day: Day, user: Integers) -> Integers:
 def _concepts(rng: Generator, subcategory: Integers) -> Integers:
     """A concept of the subcategory; those named first are more frequent."""
     skewed = rng.random(len(subcategory)) ** 1.3
-    concepts: Integers = FIRST_CONCEPT[subcategory] + np.floor(skewed * CONCEPTS_OF[subcategory]).astype(np.int64)
-    return concepts
+    place = np.floor(skewed * CONCEPTS_OF[subcategory]).astype(np.int64)
+    return np.asarray(FIRST_CONCEPT[subcategory] + place)
 
 
 def _tag_counts(rng: Generator, habit: Floats) -> Integers:
     from scipy.special import ndtr
 
     score = 0.7 * habit + np.sqrt(0.51) * rng.standard_normal(len(habit))
-    return np.floor(np.interp(ndtr(score), *facts.TAG_COUNT_QUANTILES)).astype(np.int64)
+    return np.asarray(np.floor(np.interp(ndtr(score), *facts.TAG_COUNT_QUANTILES)), dtype=np.int64)
 
 
 def _seconds(rng: Generator, count: int) -> Floats:

@@ -1,5 +1,6 @@
 """The simulated world: who posts what on which day, from one seed, the same however many days are asked for."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -11,12 +12,21 @@ from numpy.random import Generator
 from flickcast.schemas import TIME
 from flickcast.simulate.calibration import USER_NUMBERS
 from flickcast.simulate.law import Floats, Integers, Law
-from flickcast.simulate.uploads import SHARES, YEAR_DAYS, Day, concept_effects, make_uploads
+from flickcast.simulate.uploads import (
+    FIRST_POST_ID,
+    POSTS_OF_A_DAY,
+    SHARES,
+    YEAR_DAYS,
+    Day,
+    concept_effects,
+    make_uploads,
+)
 from flickcast.simulate.users import Users, make_users
 from flickcast.simulate.wording import with_words
 
 CACHED_DAYS = 512  # a day's numbers weigh about 150 bytes a post
-CACHED_TEXTS = 32
+CACHED_TEXTS = 64
+COMMENT_EVERY = 6  # faves
 STREAMS = ("users", "taste", "uploads", "words")
 
 
@@ -65,6 +75,23 @@ class World:
         """The same posts with ids, texts and places, as the service shows them."""
         return self._posts(day) if day >= 0 else self._posts(0).clear()
 
+    def find(self, post_ids: Iterable[str], until: datetime) -> pl.DataFrame:
+        """The posts of these ids that exist at a moment, as World.posts; ids that stand for nothing are left out."""
+        wanted: dict[int, list[int]] = {}
+        for post_id in post_ids:
+            number = int(post_id) if post_id.isdecimal() and len(post_id) < 20 else 0
+            day, place = divmod(number - FIRST_POST_ID, POSTS_OF_A_DAY)
+            if 0 <= day <= self.day_of(until) and place < self.numbers(day).height:
+                wanted.setdefault(day, []).append(place)
+        found = [self.posts(day)[places] for day, places in wanted.items()] or [self.posts(-1)]
+        return pl.concat(found).filter(pl.col("posted_at") <= until)
+
+    def counts(self, posts: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+        """Columns views, faves and comments of these posts at a moment; none ever falls."""
+        views = pl.Series("views", self.views(posts, moment))
+        faves = (views * posts["fave_share"]).floor().cast(pl.Int64).alias("faves")
+        return pl.DataFrame([views, faves, (faves // COMMENT_EVERY).alias("comments")])
+
     def views(self, posts: pl.DataFrame, moment: datetime) -> Integers:
         """Views of these posts at a moment; 0 before they appeared."""
         age = pl.select(pl.lit(moment, dtype=TIME) - posts["posted_at"]).to_series().dt.total_seconds()
@@ -85,6 +112,13 @@ class World:
         factors = {name: 1.0 + 0.05 * years if name.startswith("follow") else pl.lit(growth) for name in USER_NUMBERS}
         grown = [(pl.col(name) * factors[name]).floor().cast(pl.Int64) for name in USER_NUMBERS]
         return start.with_columns(grown).with_columns(photos.alias("photo_count"))
+
+    def photo_counts(self, day: int) -> Integers:
+        """The photo count of each post's user when the post (of World.numbers of this day) had just appeared."""
+        user = self.numbers(day)["user"]
+        today = self.numbers(day).select(pl.int_range(1, pl.len() + 1).over("user")).to_series().to_numpy()
+        before = self.users.numbers["photo_count"].to_numpy() + self._posted_before(day)
+        return np.asarray(before[user.to_numpy()] + today)
 
     def _posted_by(self, moment: datetime) -> Integers:
         day = self.day_of(moment)
