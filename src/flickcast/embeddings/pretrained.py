@@ -84,8 +84,8 @@ def find(name: str, pretrained: str | None, root: Path = Path()) -> EncoderFiles
     weights = _cached(tag)
     if weights is None:
         raise UserError(
-            f"The weights of encoder {name} ({pretrained}) are not here: fetch them with "
-            f"`flickcast encoders pull {name}`, or set embed.pretrained in params.yaml to the path of a local .safetensors file."
+            f"The weights of encoder {name} ({pretrained}) are not here: fetch them with `flickcast encoders "
+            f"pull {name}`, or set embed.pretrained in params.yaml to the path of a local .safetensors file."
         )
     return EncoderFiles(name, weights, tag)
 
@@ -109,8 +109,10 @@ def pull(name: str, pretrained: str | None) -> Path:
         return find(name, None).weights
     tag = _tag(name, pretrained)
     from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.utils.logging import set_verbosity_error
     from open_clip.pretrained import download_pretrained_from_hf
 
+    set_verbosity_error()  # it announces each of its retries
     repository, file = _hub_place(tag)
     try:
         return Path(download_pretrained_from_hf(repository, filename=file))
@@ -143,8 +145,9 @@ def _config(name: str) -> dict[str, Any]:
         raise UserError(
             f"Encoder {name} needs the package transformers, which is not part of flickcast; choose another."
         )
-    hint = nearest(name, get_close_matches(name, models, n=3, cutoff=0))
-    raise UserError(f"There is no encoder '{name}'; {hint} (`flickcast encoders list` shows all).")
+    lower = {model.lower(): model for model in models}
+    close = lower[get_close_matches(name.lower(), lower, n=1, cutoff=0)[0]]
+    raise UserError(f"There is no encoder '{name}'; did you mean '{close}'? `flickcast encoders list` shows all.")
 
 
 def _needs_transformers(name: str) -> bool:
@@ -161,8 +164,8 @@ def _tag(name: str, pretrained: str | None) -> dict[str, Any]:
 
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None or not open_clip.get_pretrained_cfg(name, pretrained):
-        hint = nearest(pretrained or "", tags) or "this model has no tags, name a local .safetensors file"
-        raise UserError(f"embed.pretrained is '{pretrained or ''}', which is no tag of encoder {name}; {hint}.")
+        hint = nearest(pretrained or "", tags) or "it has none, so name a local .safetensors file"
+        raise UserError(f"embed.pretrained '{pretrained or ''}' is no pretrained tag of encoder {name}; {hint}")
     tag = dict(open_clip.get_pretrained_cfg(name, pretrained))
     if not tag.get("hf_hub"):
         raise UserError(f"The weights of {name} ({pretrained}) exist only as pickle, which flickcast does not read.")

@@ -38,7 +38,7 @@ class Appearance:
 
 def render(appearance: Appearance, size: int = 64) -> bytes:
     """A square JPEG of the appearance; equal appearances give equal bytes."""
-    rng = np.random.default_rng(appearance.seed % 2**63)
+    rng = np.random.default_rng(int(appearance.seed) % 2**63)
     ground = _ground(appearance, size, rng)
     picture = _light(_things(appearance, ground, rng), appearance)
     picture += rng.normal(0.0, 0.015, picture.shape).astype(np.float32)
