@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
@@ -23,6 +24,7 @@ from flickcast.simulate.wording import category_names
 from flickcast.simulate.world import World
 
 Record: TypeAlias = dict[str, str]
+encode = json.JSONEncoder(ensure_ascii=False).encode
 
 DESCRIPTION_LENGTH, PLACE_LENGTH = 399, 400  # of the vectors that stand for a user's own words
 NAMES = ("category", "text", "temporalspatial_information", "user_data", "additional_information")
@@ -171,7 +173,7 @@ class _Writer:
         """One post: a record in every list, a line in every text file, its picture."""
         for name, file in self.lists.items():
             record = {"Uid": row["user_id"], "Pid": row["post_id"], **RECORDS[name](row)}
-            file.write((",\n" if self.rows else "") + json.dumps(record, ensure_ascii=False))
+            file.write((",\n" if self.rows else "") + encode(record))
         path = f"{self.split}/{row['user_id']}/{row['post_id']}.jpg"
         self.lines["img_filepath"].write(path + "\n")
         self.lines["label"].write(f"{row['label']:.2f}\n")
@@ -214,6 +216,7 @@ def _user_data(row: dict[str, Any]) -> Record:
     }
 
 
+@lru_cache(maxsize=8192)
 def _vector(seed: int, length: int) -> str:
     """Numbers that stand for a text, mostly zero; equal seeds give equal texts."""
     numbers = ["0"] * length

@@ -89,7 +89,7 @@ def _standard_log(counts: Integers) -> Floats:
 
 def _profiles(rng: Generator, count: int, start: datetime) -> pl.DataFrame:
     """What a profile page says, apart from counts."""
-    first_post = start - pl.Series(rng.exponential(1500.0, count).clip(2.0, 4000.0) * 86_400e6).cast(pl.Duration("us"))
+    first_post = start - pl.Series((2.0 + 4000.0 * rng.beta(1.0, 2.0, count)) * 86_400e6).cast(pl.Duration("us"))
     place = rng.integers(0, len(PLACES), count)
     return pl.DataFrame(
         {

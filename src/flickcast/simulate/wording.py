@@ -61,14 +61,8 @@ def tags(numbers: pl.DataFrame, users: Users) -> pl.Series:
     words[starts] = numbers["concept"].to_numpy()
     instagram = users.profiles["uses_instagram"].to_numpy()[numbers["user"].to_numpy()] & (counts >= 4)
     words[(starts + counts - 1)[instagram]] = len(VOCABULARY) - 1
-    return _lists(VOCABULARY[words], counts)
-
-
-def _lists(values: pl.Series, counts: Integers) -> pl.Series:
-    import pyarrow as pa
-
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return pl.Series(pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), values.to_arrow())))
+    long = pl.DataFrame({"row": np.repeat(np.arange(len(counts)), counts), "tag": VOCABULARY[words]})
+    return long.group_by("row", maintain_order=True).agg("tag")["tag"]
 
 
 def _titles(rng: Generator, numbers: pl.DataFrame, place: Integers) -> list[str]:
