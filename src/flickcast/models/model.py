@@ -1,0 +1,166 @@
+"""A fitted model as a folder of data: checked before it is parsed, never executed."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from flickcast.errors import CheckError, UserError
+from flickcast.models.design import Preparation
+from flickcast.models.learners import LEARNERS, Learner
+from flickcast.models.rows import gather
+from flickcast.tables import publish, publish_json
+
+Json = dict[str, Any]
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """Learners fitted on the same rows, and how those rows were prepared for them."""
+
+    preparation: Preparation
+    learners: Mapping[str, Learner]
+
+    def predict(self, rows: pl.DataFrame, weights: Mapping[str, float]) -> NDArray[np.float64]:
+        """The learners' predictions in their weights, one per row."""
+        design = self.preparation.design(rows)
+        parts = [weights[name] * learner.predict(design) for name, learner in self.learners.items()]
+        return np.asarray(np.sum(parts, axis=0), np.float64)
+
+    def files(self) -> dict[str, bytes]:
+        """What the member is made of, file name to content."""
+        return {
+            "preparation.json": json.dumps(self.preparation.facts(), sort_keys=True).encode(),
+            "arrays.safetensors": save_arrays(_in_row_order(self.preparation.arrays())),
+            **{learner.file: learner.to_bytes() for learner in self.learners.values()},
+        }
+
+    @classmethod
+    def restore(cls, files: Mapping[str, bytes], names: Iterable[str]) -> Self:
+        """A member from what `files` gave."""
+        preparation = Preparation.restore(
+            json.loads(files["preparation.json"]), load_arrays(files["arrays.safetensors"])
+        )
+        return cls(preparation, {name: LEARNERS[name].from_bytes(files[LEARNERS[name].file]) for name in sorted(names)})
+
+
+@dataclass(frozen=True)
+class Model:
+    """Members that are averaged, the weights of their learners, and the band around a prediction."""
+
+    recipe: str
+    members: Sequence[Member]
+    weights: Mapping[str, float]
+    band: tuple[float, float]  # added to a prediction they give low and high
+    files: Mapping[str, bytes]
+
+    @classmethod
+    def assemble(
+        cls, recipe: str, members: Sequence[Member], weights: Mapping[str, float], band: tuple[float, float]
+    ) -> Self:
+        """A model of fitted members, with the files it will be saved as."""
+        parts = enumerate(members, start=1)
+        files = {f"{number}-{file}": content for number, part in parts for file, content in part.files().items()}
+        return cls(recipe, members, weights, band, files)
+
+    @property
+    def name(self) -> str:
+        """The recipe and a short hash of all that the model consists of."""
+        content = json.dumps(self._description(), sort_keys=True)
+        return f"{self.recipe}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+    def predict(self, matrix: pl.DataFrame, posts: pl.DataFrame, vectors: pl.DataFrame) -> pl.DataFrame:
+        """post_id, prediction, low and high (80 % band) for each post of the matrix, by post_id."""
+        rows = gather(matrix, posts, vectors)
+        predictions = self._predict_rows(rows)
+        return pl.DataFrame(
+            {
+                "post_id": rows["post_id"],
+                "prediction": predictions,
+                "low": predictions + self.band[0],
+                "high": predictions + self.band[1],
+            }
+        )
+
+    def importances(self) -> pl.DataFrame:
+        """column, group, importance: over all members and learners in their weights, largest first; sum 1."""
+        total: dict[tuple[str, str], float] = {}
+        for member in self.members:
+            groups = member.preparation.groups()
+            for name, learner in member.learners.items():
+                for column, share in learner.importances().items():
+                    key = column, groups[column]
+                    total[key] = total.get(key, 0.0) + self.weights[name] * share / len(self.members)
+        rows = [(column, group, value) for (column, group), value in total.items()]
+        frame = pl.DataFrame(rows, schema=["column", "group", "importance"], orient="row")
+        return frame.sort(["importance", "column"], descending=[True, False])
+
+    def save(self, folder: Path) -> None:
+        """Write the files, then model.json with their sha256; files of an earlier model are removed."""
+        for file, content in self.files.items():
+            publish(folder / file, content)
+        publish_json(folder / "model.json", self._description())
+        for path in folder.iterdir():
+            if path.name not in self.files and path.name not in {"model.json", ".gitignore"}:
+                path.unlink()
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The model saved there. CheckError if a file is not the one that was saved."""
+        facts = _description_in(folder)
+        files = {file: _checked(folder / file, digest) for file, digest in facts["files"].items()}
+        members = [Member.restore(_own(files, number), facts["weights"]) for number in range(1, facts["members"] + 1)]
+        low, high = facts["band"]
+        return cls(facts["recipe"], members, facts["weights"], (low, high), files)
+
+    def _predict_rows(self, rows: pl.DataFrame) -> NDArray[np.float64]:
+        if rows.is_empty():
+            return np.empty(0)
+        return np.asarray(np.mean([member.predict(rows, self.weights) for member in self.members], axis=0))
+
+    def _description(self) -> Json:
+        return {
+            "format": FORMAT,
+            "recipe": self.recipe,
+            "members": len(self.members),
+            "weights": dict(self.weights),
+            "band": list(self.band),
+            "files": {file: hashlib.sha256(content).hexdigest() for file, content in self.files.items()},
+        }
+
+
+def _in_row_order(arrays: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """safetensors 0.8 writes memory as it lies: a matrix stored by columns would come back scrambled, silently."""
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _own(files: Mapping[str, bytes], number: int) -> dict[str, bytes]:
+    prefix = f"{number}-"
+    return {file.removeprefix(prefix): content for file, content in files.items() if file.startswith(prefix)}
+
+
+def _description_in(folder: Path) -> Json:
+    path = folder / "model.json"
+    if not path.is_file():
+        raise UserError(f"{folder} holds no model. Train one with `flickcast train`, or get it with `dvc pull`.")
+    description: Json = json.loads(path.read_text())
+    if description["format"] != FORMAT:
+        raise UserError(f"{path} has format {description['format']}; this version reads {FORMAT}. Train it again.")
+    return description
+
+
+def _checked(path: Path, digest: str) -> bytes:
+    """The file's bytes, once they are known to be the ones that were saved."""
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise CheckError(f"{path} is not the file that model.json names (sha256). Get it back with `dvc checkout`.")
+    return content
