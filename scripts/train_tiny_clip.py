@@ -115,7 +115,7 @@ def caption(concept: int, rng: np.random.Generator) -> str:
     return prompt(title, tags)
 
 
-def train(model: nn.Module, pictures: Pictures, steps: int, rng: np.random.Generator) -> None:
+def train(model: open_clip.CLIP, pictures: Pictures, steps: int, rng: np.random.Generator) -> None:
     """Bring the vectors of pictures and of their captions together."""
     settings = PreprocessCfg(**model.visual.preprocess_cfg)
     mean, spread = (torch.tensor(values).view(3, 1, 1) * 255 for values in (settings.mean, settings.std))

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flickcast.embeddings.decoding import decode
-from flickcast.embeddings.pretrained import EncoderFiles, EncoderInfo, find, list_encoders, pull
+from flickcast.embeddings.pretrained import EncoderFiles, find, list_encoders, pull
 from flickcast.params import EmbedParams
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Encoder", "EncoderInfo", "OpenClipEncoder", "list_encoders", "load_encoder", "pull"]
+__all__ = ["Encoder", "OpenClipEncoder", "list_encoders", "load_encoder", "pull"]
 
 Vectors = NDArray[np.float32]
 Failures = list[tuple[int, str]]

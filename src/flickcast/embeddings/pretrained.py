@@ -19,15 +19,6 @@ _HUB_FILE = "open_clip_model.safetensors"
 
 
 @dataclass(frozen=True)
-class EncoderInfo:
-    """An encoder that can be used, and its weights if they are on this machine."""
-
-    name: str
-    pretrained: str | None
-    weights: Path | None
-
-
-@dataclass(frozen=True)
 class EncoderFiles:
     """All that open_clip needs to build an encoder; `tag` is its entry for the pretrained tag, empty for a file."""
 
@@ -90,15 +81,15 @@ def find(name: str, pretrained: str | None, root: Path = Path()) -> EncoderFiles
     return EncoderFiles(name, weights, tag)
 
 
-def list_encoders() -> list[EncoderInfo]:
-    """Every encoder and pretrained tag that can be used here, the packaged one first."""
+def list_encoders() -> list[dict[str, Any]]:
+    """Every encoder and pretrained tag that can be used, the packaged one first, and whether its weights are here."""
     import open_clip
 
-    found = [EncoderInfo(PACKAGED, None, find(PACKAGED, None).weights)]
+    found = [{"encoder": PACKAGED, "pretrained": "packaged", "here": True}]
     for name, pretrained in open_clip.list_pretrained():
         tag = open_clip.get_pretrained_cfg(name, pretrained)
         if tag.get("hf_hub") and not _needs_transformers(name):
-            found.append(EncoderInfo(name, pretrained, _cached(tag)))
+            found.append({"encoder": name, "pretrained": pretrained, "here": _cached(tag) is not None})
     return found
 
 
