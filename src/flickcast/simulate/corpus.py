@@ -52,11 +52,11 @@ def write_corpus(
     now: datetime,
     pictures: bool = True,
     test_from: date | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> CorpusReport:
     """Writes the posts of first..last, as known at `now`, into a new folder; all of it or nothing.
 
-    Posts from `test_from` on are the test split, without labels. `progress` is told (days done, days).
+    Posts from `test_from` on are the test split, without labels. `advance` is told of each day done.
     """
     if last < first or first < world.params.start:
         raise UserError(
@@ -67,7 +67,7 @@ def write_corpus(
     making = folder.with_name(folder.name + f".making-{os.getpid()}")
     making.mkdir(parents=True)
     try:
-        report = _write(world, making, (first, last), _Moment(now, test_from), pictures, progress)
+        report = _write(world, making, (first, last), _Moment(now, test_from), pictures, advance)
         _finish(making, folder, report)
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -91,17 +91,16 @@ def _write(
     dates: tuple[date, date],
     moment: _Moment,
     pictures: bool,
-    progress: Callable[[int, int], None] | None,
+    advance: Callable[[int], None],
 ) -> CorpusReport:
     report = CorpusReport()
     days = range(world.day_of(dates[0]), world.day_of(dates[1]) + 1)
     evidence = evidence_until(world, days[-1])
     with ExitStack() as stack:
         writers = {split: stack.enter_context(_Writer(folder, split, pictures)) for split in ("train", "test")}
-        for done, day in enumerate(days, start=1):
+        for day in days:
             _write_day(world, writers, day, moment, evidence, report)
-            if progress is not None:
-                progress(done, len(days))
+            advance(1)
     return report
 
 

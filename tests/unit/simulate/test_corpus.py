@@ -115,9 +115,9 @@ def test_posts_after_the_moment_are_not_there(world: World, tmp_path: Path):
 
 
 def test_progress_is_told_day_by_day(world: World, tmp_path: Path):
-    told: list[tuple[int, int]] = []
-    write_corpus(world, tmp_path / "made", FIRST, LAST, NOW, False, progress=lambda *step: told.append(step))
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    told: list[int] = []
+    write_corpus(world, tmp_path / "made", FIRST, LAST, NOW, False, advance=told.append)
+    assert told == [1, 1, 1, 1]
 
 
 def test_a_folder_with_something_in_it_is_refused(world: World, tmp_path: Path):
@@ -133,9 +133,9 @@ def test_days_before_the_world_are_refused(world: World, tmp_path: Path):
 
 
 def test_an_interrupted_corpus_leaves_nothing(world: World, tmp_path: Path):
-    def stop(done: int, days: int) -> None:
+    def stop(count: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_corpus(world, tmp_path / "made", FIRST, LAST, NOW, pictures=False, progress=stop)
+        write_corpus(world, tmp_path / "made", FIRST, LAST, NOW, pictures=False, advance=stop)
     assert list(tmp_path.iterdir()) == []
