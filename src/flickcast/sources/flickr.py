@@ -210,12 +210,22 @@ class FlickrSource:
         for start in range(0, post_ids.len() if self._params.oracle else 0, ORACLE_IDS):
             asked = post_ids[start : start + ORACLE_IDS].to_list()
             answer = self._client.call("flickcast.simulation.getOracle", "oracle", post_ids=",".join(asked))
-            rows += [{"post_id": post_id, "oracle": number(answer.content.get(post_id))} for post_id in asked]
-        return _frame("oracle", [row for row in rows if row["oracle"] is not None])
+            told = {text(one.get("id")): number(one.get("expected")) for one in _objects(answer.content.get("post"))}
+            rows += [
+                {"post_id": post_id, "oracle": told[post_id]} for post_id in asked if told.get(post_id) is not None
+            ]
+        if self._params.oracle and len(rows) < post_ids.len():
+            self._notes.append(f"The service told no best possible prediction of {post_ids.len() - len(rows)} posts.")
+        return _frame("oracle", rows)
 
     def _pictures(self, posts: pl.DataFrame) -> Pictures:
         rows = posts.select("post_id", "image_url").drop_nulls().iter_rows()
         return Pictures([Wanted(post_id, url, self._images.fetch) for post_id, url in rows])
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list, none where it is no list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _key(photo: Any) -> str:

@@ -183,6 +183,12 @@ def test_the_oracle_is_asked_for_new_posts_and_only_where_wanted(service: Servic
     assert night(service).oracle.is_empty()
 
 
+def test_a_post_without_oracle_is_noted(service: Service) -> None:
+    service.photos = [photo(13, NIGHT_STARTS), photo(14, NIGHT_STARTS)]
+    batch = night(service, oracle=True)
+    assert (batch.oracle.rows(), len(batch.notes)) == ([("14", 5.5)], 1)
+
+
 # Faults.
 
 
