@@ -1,0 +1,86 @@
+"""A workspace under git and DVC: what is committed, what is pushed, which nights are missing."""
+
+import subprocess
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from flickcast.graph import run_stage, stage_names
+from flickcast.history import finished_nights, initialise, missed_nights, publish
+from tests.toys import toy
+
+
+def git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def night(root: Path, day: int) -> None:
+    (root / "night.yaml").write_text(f"date: '2026-01-{day:02d}'\n")
+    for stage in stage_names(root):
+        run_stage(root, stage, show=lambda line: None)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return toy(tmp_path / "ws")
+
+
+def test_a_new_workspace_keeps_everything_inside_and_clean(root):
+    assert git(root, "status", "--short") == ""
+    assert "url = remote" in (root / ".dvc/config").read_text()
+    assert sorted(path.name for path in root.parent.iterdir()) == ["ws"]
+
+
+def test_initialising_again_changes_nothing(root):
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    initialise(root)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_a_night_commits_small_files_and_pushes_the_rest(root):
+    (root / "private.txt").write_text("mine")
+    (root / "staged.txt").write_text("mine too")
+    git(root, "add", "staged.txt")
+    night(root, 1)
+    published = publish(root, "Night of 2026-01-01")
+    assert published["pushed"] == 2  # the folder and its one file; middle.txt and last.txt hold the same bytes
+    assert git(root, "show", "--name-only", "--format=%s").split() == [
+        *("Night", "of", "2026-01-01"),
+        *(".gitignore", "data/.gitignore", "dvc.lock", "manifests/ingest.json"),
+    ]
+    assert git(root, "status", "--short").splitlines() == ["A  staged.txt", "?? night", "?? private.txt"]
+    again = publish(root, "Night of 2026-01-01")
+    assert again == {**published, "pushed": 0}
+    assert finished_nights(root) == [date(2026, 1, 1)]
+
+
+def test_what_vanished_from_the_remote_is_pushed_again(root):
+    """A killed push once left a remote that said it was complete; clones could not pull."""
+    night(root, 1)
+    night(root, 2)
+    before = publish(root, "Two nights")
+    lost = next(path for path in (root / ".dvc/remote").rglob("*") if path.is_file() and path.suffix != ".dir")
+    lost.unlink()
+    assert publish(root, "Two nights") == {**before, "pushed": 2}
+    assert lost.exists()
+
+
+def test_no_night_is_finished_before_the_first_is_published(root):
+    night(root, 1)
+    assert finished_nights(root) == []
+
+
+@pytest.mark.parametrize(
+    ("finished", "expected"),
+    [
+        ([], [5]),
+        ([1], [2, 3, 4, 5]),
+        ([4, 2], [5]),
+        ([5], []),
+        ([9], []),
+    ],
+)
+def test_missed_nights_follow_the_newest_finished_one(finished, expected):
+    days = [date(2026, 1, day) for day in finished]
+    assert missed_nights(days, date(2026, 1, 5)) == [date(2026, 1, day) for day in expected]
