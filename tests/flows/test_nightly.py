@@ -1,0 +1,117 @@
+"""The nightly flow on a toy workspace, under a local Prefect server of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from flickcast.errors import TryAgainError, UserError
+from flickcast.history import finished_nights
+from flows.local import local_prefect, run_nights
+from tests.toys import stage, toy
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+
+FIRST, SECOND = date(2026, 1, 1), date(2026, 1, 2)
+FAILS_ONCE = stage("service", "if test -f tried; then touch done; else touch tried; exit 75; fi")
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One server for all tests that only need one."""
+    with local_prefect(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+def run(root: Path, **options):
+    from flows.nightly import NightParams, nightly
+
+    return nightly(NightParams(workspace=root, **options))
+
+
+def processes_naming(text: str) -> list[str]:
+    found = [
+        path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
+    ]
+    return [command for command in found if text in command]
+
+
+def test_two_nights_under_one_server_leave_commits_and_nothing_running(tmp_path):
+    root, seen = toy(tmp_path / "ws"), []
+    first, second = run_nights(root, [FIRST, SECOND], before=seen.append)
+    assert seen == [FIRST, SECOND]
+    assert [first["night"], second["night"]] == ["2026-01-01", "2026-01-02"]
+    assert first["commit"] != second["commit"]
+    assert list(second["stages"]) == ["ingest", "middle", "last"]
+    assert (root / "last.txt").read_text() == "2026-01-012026-01-02"
+    assert finished_nights(root) == [SECOND]  # the toy names its last night only
+    assert not processes_naming(str(root))
+    assert not list((root / ".flickcast").rglob("*.pickle"))
+    assert not (root / ".flickcast/prefect/storage").exists()
+
+
+def test_a_night_again_changes_nothing(prefect, tmp_path):
+    root = toy(tmp_path)
+    (first,) = run(root, date=FIRST)
+    (again,) = run(root, date=FIRST)
+    assert again == {**first, "pushed": 0}
+
+
+def test_without_a_date_the_missed_nights_are_run(prefect, tmp_path, monkeypatch):
+    root = toy(tmp_path)
+    monkeypatch.setattr("flickcast.history.missed_dates", lambda root: [FIRST, SECOND])
+    assert [summary["night"] for summary in run(root)] == ["2026-01-01", "2026-01-02"]
+
+
+def test_a_stage_is_tried_again_when_its_service_was_down(prefect, tmp_path):
+    root = toy(tmp_path, FAILS_ONCE)
+    run(root, date=FIRST, retries=1, retry_seconds=0)
+    assert (root / "done").exists()
+
+
+def test_a_users_mistake_is_not_tried_again_and_ends_the_night(prefect, tmp_path):
+    root = toy(tmp_path, stage("broken", "echo x >> tries; echo no such encoder >&2; exit 2"))
+    with pytest.raises(UserError, match="no such encoder"):
+        run(root, date=FIRST, retries=3, retry_seconds=0)
+    assert (root / "tries").read_text() == "x\n"
+    assert finished_nights(root) == []
+
+
+def test_a_second_night_is_refused_while_one_runs(prefect, tmp_path):
+    from flows.nightly import one_at_a_time
+
+    root = toy(tmp_path)
+    with one_at_a_time(root), pytest.raises(TryAgainError, match="a night is running there"):
+        run(root, date=FIRST)
+
+
+def test_parameters_that_do_not_exist_are_refused(prefect, tmp_path):
+    with pytest.raises(ValueError, match="workspce"):
+        run(tmp_path, workspce="x")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
+def test_kill_9_of_a_night_ends_its_server_and_its_stage_and_the_next_try_completes(tmp_path):
+    root = toy(tmp_path / "ws", stage("sleeper", "if test -f begun; then touch done; else touch begun; sleep 300; fi"))
+    code = "import sys, datetime, pathlib, flows.local as local\n"
+    code += "local.run_nights(pathlib.Path(sys.argv[1]), [datetime.date(2026, 1, 1)])"
+    night = subprocess.Popen([sys.executable, "-c", code, str(root)], stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 90
+        while not (root / "begun").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert (root / "begun").exists()
+        os.kill(night.pid, signal.SIGKILL)
+        night.wait()
+        time.sleep(1)
+        assert not processes_naming(str(night.pid))
+    finally:
+        night.kill()
+    run_nights(root, [FIRST])
+    assert (root / "done").exists()
