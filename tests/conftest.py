@@ -1,8 +1,12 @@
 """Shared fixtures: real data and recorded answers, where they lie beside the checkout."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from flickcast.workspace import Workspace, create_workspace
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -24,3 +28,35 @@ def shared_data() -> Path:
 def flickr_fixtures() -> Path:
     """The folder of recorded Flickr answers."""
     return _shared("flickr_fixtures")
+
+
+class Finished(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def flickcast(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
+    """Run a `flickcast` command in this process, as its entry point does."""
+    from flickcast import cli
+
+    def run(*arguments: object) -> Finished:
+        monkeypatch.setattr("sys.argv", ["flickcast", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capfd.readouterr()
+        return Finished(int(stop.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty workspace without git and DVC, with the small packaged encoder."""
+    root = tmp_path / "workspace"
+    create_workspace(root, {"embed.encoder": "flickcast-tiny"})
+    return Workspace(root)

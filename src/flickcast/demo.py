@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flickcast.console import progress, say
 from flickcast.errors import UserError
 from flickcast.workspace import Workspace, create_workspace, night_bounds
+
+if TYPE_CHECKING:
+    from flickcast.simulate.world import World
 
 MARKER = ".flickcast-demo"
 
@@ -44,12 +47,10 @@ VALUES = {
 def run_demo(folder: Path, size: DemoSize) -> list[dict[str, Any]]:
     """Make the folder anew, run the nights, and return one summary per night."""
     _clear(folder)
-    from flickcast.graph import initialise
+    from flickcast.history import initialise
     from flickcast.simulate.world import World, WorldParams
 
-    world = World(
-        WorldParams(seed=0, users=size.users, posts_per_day=size.posts_per_day, start=size.start)
-    )
+    world = World(WorldParams(seed=0, users=size.users, posts_per_day=size.posts_per_day, start=size.start))
     root = folder / "workspace"
     create_workspace(root, VALUES)
     initialise(root)
@@ -58,7 +59,7 @@ def run_demo(folder: Path, size: DemoSize) -> list[dict[str, Any]]:
     return list(_nights(ws, world, size))
 
 
-def _import_history(ws: Workspace, world: Any, folder: Path, size: DemoSize) -> None:
+def _import_history(ws: Workspace, world: "World", folder: Path, size: DemoSize) -> None:
     """The time before the first night, by way of files in the challenge's own format."""
     from flickcast.simulate.corpus import write_corpus
     from flickcast.stages import import_batch, read_source
@@ -66,18 +67,24 @@ def _import_history(ws: Workspace, world: Any, folder: Path, size: DemoSize) -> 
     last = size.first_night - timedelta(days=1)
     labelled_until = size.first_night - timedelta(days=ws.params.label.maturity_days)
     with progress("simulated history", size.history_days) as advance:
-        write_corpus(world, folder, size.start, last, pictures=True, test_from=labelled_until, advance=advance)
+        write_corpus(world, folder, size.start, last, _clock(last), test_from=labelled_until, advance=advance)
     facts = import_batch(ws, read_source("smpd-image", folder)).facts
     say(f"history: {facts['stored']} posts of {size.history_days} days imported, {facts['pictures']} pictures")
 
 
-def _nights(ws: Workspace, world: Any, size: DemoSize) -> Iterator[dict[str, Any]]:
+def _nights(ws: Workspace, world: "World", size: DemoSize) -> Iterator[dict[str, Any]]:
+    import httpx
+
     from flickcast.simulate.service import serving
-    from flows.nightly import run_nights
+    from flows.local import run_nights
 
     dates = [size.first_night + timedelta(days=number) for number in range(size.nights)]
-    with serving(world, _clock(dates[0])) as service, _environment(service.url):
-        yield from run_nights(ws.root, dates, before=lambda night: service.set_now(_clock(night)))
+    with serving(world, _clock(dates[0])) as address, _environment(f"{address}/services/rest/"):
+
+        def move_clock(night: date) -> None:
+            httpx.post(f"{address}/simulation/clock", json={"now": _clock(night).isoformat()}).raise_for_status()
+
+        yield from run_nights(ws.root, dates, before=move_clock)
 
 
 def _clock(night: date) -> datetime:

@@ -1,6 +1,6 @@
 """Commands that bring data in or make it up: `init`, `import`, `simulate`."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +25,7 @@ def init(
     ] = None,
 ) -> None:
     """Make a folder a workspace: params.yaml, dvc.yaml, recipes, git and DVC with a local remote."""
-    from flickcast.graph import initialise
+    from flickcast.history import initialise
 
     create_workspace(folder, dict(_assignment(value) for value in values or ()))
     ws = Workspace(folder)
@@ -84,9 +84,10 @@ def corpus(
 
     world = World(WorldParams(seed=seed, users=users, posts_per_day=posts_per_day, start=WORLD_START))
     last = WORLD_START + timedelta(days=days - 1)
+    now = datetime.combine(last + timedelta(days=1), time(0, 30), UTC)
     test_from = last - timedelta(days=test_days - 1) if test_days else None
     with progress("corpus", days) as advance:
-        write_corpus(world, folder, WORLD_START, last, pictures=pictures, test_from=test_from, advance=advance)
+        write_corpus(world, folder, WORLD_START, last, now, pictures=pictures, test_from=test_from, advance=advance)
     say(f"{folder}: {days} days of posts in the SMPD-Image format. Next: `flickcast import smpd-image {folder}`.")
 
 
@@ -108,7 +109,13 @@ def serve(
     except ValueError:
         raise UserError(f"--now '{now}' is no moment; write it like 2026-03-02T00:30:00.") from None
     world = World(WorldParams(seed=seed, users=users, posts_per_day=posts_per_day, start=WORLD_START))
-    run(world, host=host, port=port, now=clock, started=lambda address: say(f"FLICKCAST_FLICKR_URL={address}"))
+    run(
+        world,
+        host=host,
+        port=port,
+        now=clock,
+        announce=lambda address: say(f"FLICKCAST_FLICKR_URL={address}/services/rest/"),
+    )
 
 
 def register(app: typer.Typer) -> None:

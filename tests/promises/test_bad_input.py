@@ -1,0 +1,135 @@
+"""Promise 8: a wrong input gets one clear sentence and exit code 2, and nothing already stored is lost."""
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Finished
+
+from flickcast.simulate.corpus import write_corpus
+from flickcast.simulate.world import World, WorldParams
+from flickcast.workspace import Workspace
+
+START = date(2026, 1, 1)
+Run = Callable[..., Finished]
+
+
+@pytest.fixture(scope="module")
+def good_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    world = World(WorldParams(seed=1, users=12, posts_per_day=5, start=START))
+    write_corpus(world, folder, START, START + timedelta(days=2), pictures=True, test_from=None)
+    return folder
+
+
+@pytest.fixture
+def corpus(good_corpus: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(good_corpus, tmp_path / "corpus"))
+
+
+def edit(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    records = json.loads(path.read_text())
+    change(records)
+    path.write_text(json.dumps(records))
+
+
+def double_first_post(corpus: Path) -> None:
+    for path in corpus.glob("train_*.json"):
+        edit(path, lambda records: records.append(records[0]))
+    for name in ("train_label.txt", "train_img_filepath.txt"):
+        lines = (corpus / name).read_text().splitlines()
+        (corpus / name).write_text("\n".join([*lines, lines[0]]) + "\n")
+
+
+def lose_time(corpus: Path) -> None:
+    edit(corpus / "train_temporalspatial_information.json", lambda records: records[1].pop("Postdate"))
+
+
+def truncate(corpus: Path) -> None:
+    path = corpus / "train_text.json"
+    path.write_text(path.read_text()[:-40])
+
+
+def lose_label(corpus: Path) -> None:
+    path = corpus / "train_label.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+
+
+def empty(corpus: Path) -> None:
+    for path in list(corpus.iterdir()):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (empty, "smpd-image"),
+        (truncate, "train_text.json"),
+        (lose_label, "label"),
+        (double_first_post, "twice|duplicate|more than once"),
+        (lose_time, "Postdate|time"),
+    ],
+)
+def test_a_broken_corpus_is_refused_in_one_sentence_and_the_stored_posts_stay(
+    flickcast: Run, workspace: Workspace, good_corpus: Path, corpus: Path, damage: Callable[[Path], None], said: str
+) -> None:
+    assert flickcast("import", "smpd-image", good_corpus, "-w", workspace.root).code == 0
+    before = workspace.read("posts")
+    damage(corpus)
+    refused = flickcast("import", "smpd-image", corpus, "-w", workspace.root)
+    assert refused.code == 2
+    assert any(word.lower() in refused.err.lower() for word in said.split("|")), refused.err
+    assert "Traceback" not in refused.err
+    assert workspace.read("posts").equals(before)
+
+
+def test_a_picture_that_does_not_decode_is_quarantined_and_its_post_stays(
+    flickcast: Run, workspace: Workspace, corpus: Path
+) -> None:
+    first = (corpus / "train_img_filepath.txt").read_text().splitlines()[0].strip('"')
+    (corpus / first).write_bytes(b"\xff\xd8 not a picture")
+    done = flickcast("import", "smpd-image", corpus, "-w", workspace.root, "--json")
+    facts = json.loads(done.out)
+    assert (done.code, facts["pictures_quarantined"]) == (0, 1)
+    assert facts["stored"] == facts["found"] == workspace.read("posts").height
+    assert workspace.read("images").height == facts["stored"] - 1
+    assert workspace.read("quarantine/ingest")["record"].to_list() == [b"\xff\xd8 not a picture"]
+
+
+def test_an_unknown_key_in_params_is_named_with_its_nearest(flickcast: Run, workspace: Workspace) -> None:
+    path = workspace.root / "params.yaml"
+    path.write_text(path.read_text().replace("batch_size", "batchsize"))
+    refused = flickcast("embed", "-w", workspace.root)
+    assert refused.code == 2
+    assert "unknown key 'embed.batchsize'; did you mean 'batch_size'?" in refused.err
+
+
+def test_without_a_network_ingest_says_so_and_stores_nothing(
+    flickcast: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workspace.root / "params.yaml"
+    path.write_text(path.read_text().replace("source: files", "source: flickr"))
+    workspace.set_night(START)
+    monkeypatch.setenv("FLICKCAST_FLICKR_URL", "http://127.0.0.1:9/services/rest/")
+    monkeypatch.setenv("FLICKCAST_FLICKR_KEY", "canary-key")
+    refused = flickcast("ingest", "-w", workspace.root)
+    assert refused.code == 2
+    assert "network" in refused.err
+    assert "canary-key" not in refused.err
+    assert workspace.read("posts").is_empty()
+
+
+def test_a_folder_that_is_no_workspace_is_told_how_to_become_one(flickcast: Run, tmp_path: Path) -> None:
+    refused = flickcast("train", "-w", tmp_path)
+    assert (refused.code, "flickcast init" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", [("tarin",), ("import", "smpd-imgae", "x"), ("train", "--wrkspace", "x")])
+def test_a_misspelt_command_is_exit_2_without_a_traceback(flickcast: Run, command: tuple[str, ...]) -> None:
+    refused = flickcast(*command)
+    assert refused.code == 2
+    assert "Traceback" not in refused.err
