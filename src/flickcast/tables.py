@@ -132,7 +132,7 @@ class Store:
         self._refuse_lost_history(manifest)
         self._remove_leftovers(manifest)
         for table in appended_tables(stage):
-            self.folder(table.name).mkdir(parents=True, exist_ok=True)  # DVC wants each output to be there
+            _describe(self.folder(table.name), table)
         appender = Appender(self, manifest)
         yield appender
         if appender.changed or not self._manifest_path(stage).exists():
@@ -151,7 +151,7 @@ class Store:
             folder = self.folder(table.name)
             for path in folder.rglob("*") if folder.exists() else ():
                 name = str(path.parent.relative_to(self.root / "data"))
-                if path.is_file() and path.name not in manifest.parts.get(name, {}) and path.name != ".gitignore":
+                if path.is_file() and path.name not in manifest.parts.get(name, {}) and path.name not in KEPT:
                     path.unlink()
 
 
@@ -185,12 +185,20 @@ class Appender:
         publish_json(self._store._manifest_path(self._manifest.stage), self._manifest.as_json())
 
 
+ABOUT = "about.txt"
+KEPT = {ABOUT, ".gitignore"}  # files in a table's folder that are no parts
 APPENDING_STAGES = ("ingest", "embed", "predict")
 
 
 def appended_tables(stage: str) -> list[Table]:
     """The tables that a stage appends to."""
     return [table for table in TABLES.values() if table.owner == stage]
+
+
+def _describe(folder: Path, table: Table) -> None:
+    """Every output of a stage must be there for DVC, and it warns of empty folders: so each says what it is for."""
+    if not (folder / ABOUT).exists():
+        publish(folder / ABOUT, f"{table.name}: {table.meaning} Columns: docs/tables.md of flickcast.\n".encode())
 
 
 def _is_appended(name: str) -> bool:

@@ -36,7 +36,7 @@ def test_nothing_counts_when_the_run_fails_and_the_next_run_removes_what_it_left
     assert store.read("observations")["post_id"].to_list() == ["a"]
     with store.appending("ingest"):
         pass
-    assert sorted(p.name for p in store.folder("observations").iterdir()) == ["first.parquet"]
+    assert sorted(p.name for p in store.folder("observations").iterdir()) == ["about.txt", "first.parquet"]
 
 
 def test_the_same_part_again_replaces_itself(tmp_path: Path) -> None:
