@@ -1,6 +1,7 @@
 """Encoders: pretrained models that turn pictures and texts into unit vectors of one space."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flickcast.embeddings.decoding import decode
-from flickcast.embeddings.pretrained import EncoderFiles, find, list_encoders, pull
+from flickcast.embeddings.pretrained import PACKAGED, EncoderFiles, find, list_encoders, pull
 from flickcast.params import EmbedParams
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def load_encoder(params: EmbedParams, threads: int | None = None, root: Path = P
 
     `pretrained` may be a file, seen from `root`. UserError if the name is unknown or there are no weights here.
     """
+    # Its products are so small that a second thread only waits: ten times slower beside a busy process (2 cores).
+    if params.encoder == PACKAGED and threads is None:
+        threads = 1
     return OpenClipEncoder(find(params.encoder, params.pretrained, root), threads)
 
 
@@ -56,8 +60,7 @@ class OpenClipEncoder:
     def __init__(self, files: EncoderFiles, threads: int | None = None) -> None:
         import torch
 
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self._threads = threads or torch.get_num_threads()
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model, self._preprocess, self._tokenize = files.open(self._device)
         self.name = files.name
@@ -89,11 +92,24 @@ class OpenClipEncoder:
 
         rows = _ROWS[self._device]
         found = [np.empty((0, self.dimension), dtype=np.float32)]
-        with torch.inference_mode():
+        with torch.inference_mode(), _threads(self._threads):
             for some in _chunks(inputs, rows):
                 filled = torch.stack(some + [some[-1]] * (rows - len(some))).to(self._device)
                 found.append(encode(filled, normalize=True)[: len(some)].float().cpu().numpy())
         return np.concatenate(found)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """torch on this many threads, and as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _chunks(inputs: Iterator["torch.Tensor"], rows: int) -> Iterator[list["torch.Tensor"]]:
