@@ -8,6 +8,7 @@ import polars as pl
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from flickcast.schemas import TIME
 from flickcast.simulate import calibration as facts
 from flickcast.simulate.law import Floats, Integers, Law
 from flickcast.simulate.text import FIRST_NAMES, LAST_NAMES, PLACES
@@ -104,7 +105,7 @@ def _profiles(rng: Generator, count: int, start: datetime) -> pl.DataFrame:
             "place": place,
             "first_post_at": first_post.dt.truncate("1s"),
             "taken_before_days": np.floor(rng.exponential(700.0, count)).astype(np.int64),
-            "deleted_at": _deletions(rng, count, start),
+            "deleted_at": pl.Series(_deletions(rng, count, start), dtype=TIME),
         }
     )
 
