@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Finished
 
 from flickcast.simulate.corpus import write_corpus
 from flickcast.simulate.world import World, WorldParams
@@ -16,7 +15,7 @@ from flickcast.workspace import Workspace
 
 START = date(2026, 1, 1)
 MATURE = datetime(2026, 2, 1, tzinfo=UTC)  # all labels are known by then
-Run = Callable[..., Finished]
+Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
