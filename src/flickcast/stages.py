@@ -135,7 +135,7 @@ def embed(ws: Workspace) -> StageReport:
     with ws.appending("embed") as appender:
         if not ws.exists("images"):
             return StageReport("embed", facts, ("No pictures here: nothing to embed.",))
-        encoder = load_encoder(ws.params.embed)
+        encoder = load_encoder(ws.params.embed, root=ws.root)
         embedded = ws.read(table, ("post_id", "encoder_version", "input_sha256"))
         if (embedded["encoder_version"] != encoder.version).any():
             appender.drop(table)  # other weights under the same name: their vectors do not mix

@@ -30,9 +30,14 @@ def test_nothing_counts_when_the_run_fails_and_the_next_run_removes_what_it_left
     store = Store(tmp_path)
     with store.appending("ingest") as appender:
         appender.append("observations", "first", counts("a"))
-    with pytest.raises(RuntimeError), store.appending("ingest") as appender:
-        appender.append("observations", "second", counts("b"))
-        raise RuntimeError
+
+    def fail_after_a_write() -> None:
+        with store.appending("ingest") as appender:
+            appender.append("observations", "second", counts("b"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_a_write()
     assert store.read("observations")["post_id"].to_list() == ["a"]
     with store.appending("ingest"):
         pass
