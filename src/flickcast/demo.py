@@ -56,7 +56,7 @@ def run_demo(folder: Path, size: DemoSize) -> list[dict[str, Any]]:
     initialise(root)
     ws = Workspace(root)
     _import_history(ws, world, folder / "corpus", size)
-    return list(_nights(ws, world, size))
+    return _nights(ws, world, size)
 
 
 def _import_history(ws: Workspace, world: "World", folder: Path, size: DemoSize) -> None:
@@ -72,7 +72,7 @@ def _import_history(ws: Workspace, world: "World", folder: Path, size: DemoSize)
     say(f"history: {facts['stored']} posts of {size.history_days} days imported, {facts['pictures']} pictures")
 
 
-def _nights(ws: Workspace, world: "World", size: DemoSize) -> Iterator[dict[str, Any]]:
+def _nights(ws: Workspace, world: "World", size: DemoSize) -> list[dict[str, Any]]:
     import httpx
 
     from flickcast.simulate.service import serving
@@ -84,7 +84,7 @@ def _nights(ws: Workspace, world: "World", size: DemoSize) -> Iterator[dict[str,
         def move_clock(night: date) -> None:
             httpx.post(f"{address}/simulation/clock", json={"now": _clock(night).isoformat()}).raise_for_status()
 
-        yield from run_nights(ws.root, dates, before=move_clock)
+        return run_nights(ws.root, dates, before=move_clock)
 
 
 def _clock(night: date) -> datetime:

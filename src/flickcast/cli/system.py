@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flickcast.cli.nights import nights_table
 from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, show
 from flickcast.console import say
 from flickcast.errors import UserError
@@ -21,13 +22,12 @@ def demo(
 ) -> None:
     """Three nights of the whole system on the simulated service, offline, in a folder of its own."""
     from flickcast.demo import DemoSize, run_demo
-    from flickcast.summary import summary_table
 
     summaries = run_demo(folder, DemoSize(nights=nights))
     if as_json:
         show({"nights": summaries}, as_json=True)
     else:
-        typer.echo(summary_table(summaries))
+        typer.echo(nights_table(summaries))
 
 
 def nightly(
@@ -36,18 +36,18 @@ def nightly(
     as_json: JsonOption = False,
 ) -> None:
     """One night, as the scheduled flow runs it: every stage of dvc.yaml, then push and commit."""
-    from flickcast.summary import summary_table
-    from flows.nightly import missed_dates, run_nights
+    from flickcast.history import missed_dates
+    from flows.local import run_nights
 
     ws = Workspace(workspace)
-    dates = [_date(night)] if night else missed_dates(ws)
+    dates = [_date(night)] if night else missed_dates(ws.root)
     if not dates:
         say("No night is missing. Name one with --date to run it again.")
     summaries = run_nights(ws.root, dates)
     if as_json:
         show({"nights": summaries}, as_json=True)
     elif summaries:
-        typer.echo(summary_table(summaries))
+        typer.echo(nights_table(summaries))
 
 
 def _date(text: str) -> date:
