@@ -2,19 +2,17 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flickcast.console import progress, say
+from flickcast.console import say, track
 from flickcast.errors import UserError
 from flickcast.workspace import Workspace, create_workspace, night_bounds
-
-if TYPE_CHECKING:
-    from flickcast.simulate.world import World
 
 MARKER = ".flickcast-demo"
 
@@ -29,10 +27,9 @@ class DemoSize:
     nights: int = 3
     start: date = date(2026, 1, 1)
 
-    @property
-    def first_night(self) -> date:
-        """The first night; everything before it comes as a corpus in the challenge's format."""
-        return self.start + timedelta(days=self.history_days)
+    def day(self, number: int) -> date:
+        """A day of the world, counted from 0."""
+        return self.start + timedelta(days=number)
 
 
 # What the demo's workspace has otherwise than params.yaml.
@@ -48,43 +45,37 @@ def run_demo(folder: Path, size: DemoSize) -> list[dict[str, Any]]:
     """Make the folder anew, run the nights, and return one summary per night."""
     _clear(folder)
     from flickcast.history import initialise
+    from flickcast.simulate.service import serving
     from flickcast.simulate.world import World, WorldParams
+    from flows.local import run_nights
 
-    world = World(WorldParams(seed=0, users=size.users, posts_per_day=size.posts_per_day, start=size.start))
     root = folder / "workspace"
     create_workspace(root, VALUES)
     initialise(root)
     ws = Workspace(root)
-    _import_history(ws, world, folder / "corpus", size)
-    return _nights(ws, world, size)
+    world = World(WorldParams(seed=0, users=size.users, posts_per_day=size.posts_per_day, start=size.start))
+    with serving(world, _clock(size.start)) as address, _environment(f"{address}/services/rest/"):
+        move_clock = partial(_move_clock, address)
+        _live_through_history(ws, size, move_clock)
+        return run_nights(ws.root, [size.day(size.history_days + n) for n in range(size.nights)], before=move_clock)
 
 
-def _import_history(ws: Workspace, world: "World", folder: Path, size: DemoSize) -> None:
-    """The time before the first night, by way of files in the challenge's own format."""
-    from flickcast.simulate.corpus import write_corpus
-    from flickcast.stages import import_batch, read_source
+def _live_through_history(ws: Workspace, size: DemoSize, move_clock: Callable[[date], None]) -> None:
+    """The time before the first night: each day is ingested as it would have been then, and nothing else is done."""
+    from flickcast.stages import ingest
 
-    last = size.first_night - timedelta(days=1)
-    labelled_until = size.first_night - timedelta(days=ws.params.label.maturity_days)
-    with progress("simulated history", size.history_days) as advance:
-        write_corpus(world, folder, size.start, last, _clock(last), test_from=labelled_until, advance=advance)
-    facts = import_batch(ws, read_source("smpd-image", folder)).facts
-    say(f"history: {facts['stored']} posts of {size.history_days} days imported, {facts['pictures']} pictures")
+    for number in track(range(size.history_days), "history", size.history_days):
+        move_clock(size.day(number))
+        ws.set_night(size.day(number))
+        ingest(ws)
+    posts, pictures = ws.keys("posts").height, ws.keys("images").height
+    say(f"history: {posts} posts with {pictures} pictures of {size.history_days} days ingested")
 
 
-def _nights(ws: Workspace, world: "World", size: DemoSize) -> list[dict[str, Any]]:
+def _move_clock(address: str, night: date) -> None:
     import httpx
 
-    from flickcast.simulate.service import serving
-    from flows.local import run_nights
-
-    dates = [size.first_night + timedelta(days=number) for number in range(size.nights)]
-    with serving(world, _clock(dates[0])) as address, _environment(f"{address}/services/rest/"):
-
-        def move_clock(night: date) -> None:
-            httpx.post(f"{address}/simulation/clock", json={"now": _clock(night).isoformat()}).raise_for_status()
-
-        return run_nights(ws.root, dates, before=move_clock)
+    httpx.post(f"{address}/simulation/clock", json={"now": _clock(night).isoformat()}).raise_for_status()
 
 
 def _clock(night: date) -> datetime:
