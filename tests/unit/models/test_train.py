@@ -1,0 +1,195 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from polars.testing import assert_frame_equal
+from table_rows import day, labels, posts, vectors
+
+from flickcast import models
+from flickcast.errors import CheckError, UserError
+from flickcast.params import TrainParams
+from flickcast.workspace import template_root
+
+COUNT = 120
+MANIFEST = {
+    "followers": {"group": "people", "kind": "number"},
+    "category": {"group": "categories", "kind": "category"},
+}
+WORDS = ["sea boat", "cake tea", "snow ice", "city bus"]
+SMALL = {
+    "folds": 3,
+    "rare_below": 2,
+    "fusion": "non_negative",
+    "band": 0.8,
+    "reductions": {
+        "title_tags": {"kind": "words", "column": "words", "dimensions": 3},
+        "picture": {"kind": "vectors", "column": "picture", "dimensions": 2},
+    },
+    "learners": {"lightgbm": {"max_iterations": 40, "min_child_samples": 3}, "catboost": {"max_iterations": 40}},
+}
+
+
+def planted() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Matrix, posts, vectors and labels whose popularity follows followers, category and title."""
+    random = np.random.default_rng(0)
+    followers = random.normal(size=COUNT)
+    topic = random.integers(0, 4, COUNT)
+    ids = [f"p{number:03}" for number in range(COUNT)]
+    rows = posts(
+        *(
+            {"post_id": key, "posted_at": day(n / 4), "user_id": f"u{n % 30}", "title": WORDS[topic[n]]}
+            for n, key in enumerate(ids)
+        )
+    )
+    matrix = pl.DataFrame(
+        {"post_id": ids, "followers": followers.astype(np.float32), "category": [f"c{value % 2}" for value in topic]}
+    )
+    pictures = vectors(*({"post_id": key, "picture": random.normal(size=4).tolist()} for key in ids[:90]))
+    popularity = 6 + 2 * followers + topic
+    known = labels(
+        *(
+            {"post_id": key, "popularity": float(y), "matured_at": day(90)}
+            for key, y in zip(ids, popularity, strict=True)
+        )
+    )
+    return matrix, rows, pictures, known
+
+
+MATRIX, POSTS, VECTORS, LABELS = planted()
+
+
+def train(folder: Path, recipe: dict[str, Any] = SMALL, shuffle: bool = False, **how: Any) -> dict[str, Any]:
+    order: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows.sample(fraction=1, shuffle=True, seed=4)  # noqa: E731
+    matrix, rows, pictures, known = (order(t) if shuffle else t for t in (MATRIX, POSTS, VECTORS, LABELS))
+    params = TrainParams(threads=1)
+    return models.train(matrix, MANIFEST, rows, pictures, how.pop("labels", known), recipe, params, 0, folder, **how)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("models")
+    return folder, train(folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_holdout_learns_from_the_oldest_and_final_from_all(trained: tuple[Path, dict[str, Any]]) -> None:
+    _, metrics = trained
+    assert (metrics["holdout"]["rows"], metrics["final"]["rows"]) == (96, 120)
+
+
+def test_unseen_users_are_predicted_well(trained: tuple[Path, dict[str, Any]]) -> None:
+    _, metrics = trained
+    assert metrics["holdout"]["fused"]["src"] > 0.8
+    assert sum(learner["weight"] for learner in metrics["holdout"]["learners"].values()) == pytest.approx(1)
+
+
+def test_shuffled_rows_give_the_same_bytes(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, metrics = trained
+    assert train(tmp_path, shuffle=True) == metrics
+    assert contents(tmp_path) == contents(folder)
+
+
+def test_labels_of_the_newest_fifth_do_not_reach_holdout(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, _ = trained
+    newest = pl.col("post_id") >= "p096"
+    poisoned = LABELS.with_columns(popularity=pl.when(newest).then(1e9).otherwise("popularity"))
+    train(tmp_path, labels=poisoned)
+    assert contents(tmp_path / "holdout") == contents(folder / "holdout")
+
+
+def test_loaded_model_is_the_saved_one(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """safetensors wrote matrices stored by columns as they lay in memory: the loaded model mixed up its words."""
+    folder, metrics = trained
+    model = models.load(folder / "final")
+    assert model.name == metrics["final"]["model"]
+    fitted, _ = models._recipe(SMALL, TrainParams(threads=1), 0).fit(
+        models.gather(MATRIX, POSTS, VECTORS, LABELS), MANIFEST, lambda count: None
+    )
+    assert_frame_equal(fitted.predict(MATRIX, POSTS, VECTORS), model.predict(MATRIX, POSTS, VECTORS), check_exact=True)
+
+
+def test_prediction_lies_in_its_band(trained: tuple[Path, dict[str, Any]]) -> None:
+    rows = models.load(trained[0] / "final").predict(MATRIX.reverse(), POSTS, VECTORS)
+    assert rows["post_id"].to_list() == MATRIX["post_id"].to_list()
+    assert rows.select(
+        (pl.col("low") <= pl.col("prediction")).all() & (pl.col("prediction") <= pl.col("high")).all()
+    ).item()
+
+
+def test_posts_without_vectors_and_columns_are_predicted(trained: tuple[Path, dict[str, Any]]) -> None:
+    model = models.load(trained[0] / "final")
+    rows = model.predict(MATRIX.select("post_id", extra=pl.lit(1.0)), POSTS, VECTORS.clear())
+    assert rows.height == COUNT
+    assert rows["prediction"].is_finite().all()
+
+
+def test_no_posts_give_no_predictions(trained: tuple[Path, dict[str, Any]]) -> None:
+    assert models.load(trained[0] / "final").predict(MATRIX.clear(), POSTS, VECTORS).is_empty()
+
+
+def test_importances_add_up_and_point_at_the_signal(trained: tuple[Path, dict[str, Any]]) -> None:
+    importances = models.load(trained[0] / "final").importances()
+    assert importances["importance"].sum() == pytest.approx(1)
+    assert importances.row(0)[:2] == ("followers", "people")
+    assert {"title_tags", "picture"} <= set(importances["group"])
+
+
+def test_changed_file_is_not_parsed(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    models.load(trained[0] / "final").save(tmp_path)
+    path = tmp_path / "2-catboost.cbm"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(CheckError, match=r"2-catboost\.cbm is not the file that model\.json names"):
+        models.load(tmp_path)
+
+
+def test_files_of_an_earlier_model_go(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "9-lightgbm.txt").write_text("old")
+    models.load(trained[0] / "final").save(tmp_path)
+    assert contents(tmp_path) == contents(trained[0] / "final")
+
+
+def test_no_model_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no model"):
+        models.load(tmp_path)
+
+
+def test_one_user_is_too_few(tmp_path: Path) -> None:
+    alone = LABELS.filter(pl.col("post_id").is_in(["p000", "p030"]))
+    with pytest.raises(UserError, match="1 labelled posts of 1 users"):
+        train(tmp_path, labels=alone)
+
+
+def test_progress_counts_every_fit(tmp_path: Path) -> None:
+    done: list[int] = []
+    train(tmp_path, advance=done.append)
+    assert sum(done) == models.fits(SMALL, TrainParams()) == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fold": 3}, "champion.yaml: 'fold'"),
+        ({"learners": {"lightgbm": {"leaves": 3}}}, "'leaves'"),
+        ({"learners": {"lightgmb": {}}}, "did you mean 'lightgbm'"),
+    ],
+)
+def test_wrong_recipe_names_the_key(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        models.fits({**SMALL, **change}, TrainParams())
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'champion'"):
+        models.fits(SMALL, TrainParams(recipe="champoin"))
+
+
+def test_shipped_recipe_is_valid() -> None:
+    content = yaml.safe_load((template_root() / "recipes" / "champion.yaml").read_text())
+    assert models.fits(content, TrainParams()) > 0
