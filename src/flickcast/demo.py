@@ -54,13 +54,13 @@ def run_demo(folder: Path, size: DemoSize) -> list[dict[str, Any]]:
     initialise(root)
     ws = Workspace(root)
     world = World(WorldParams(seed=0, users=size.users, posts_per_day=size.posts_per_day, start=size.start))
-    with serving(world, _clock(size.start)) as address, _environment(f"{address}/services/rest/"):
-        move_clock = partial(_move_clock, address)
-        _live_through_history(ws, size, move_clock)
+    with serving(world, night_clock(size.start)) as address, service_environment(f"{address}/services/rest/"):
+        move_clock = partial(move_service_clock, address)
+        live_through_history(ws, size, move_clock)
         return run_nights(ws.root, [size.day(size.history_days + n) for n in range(size.nights)], before=move_clock)
 
 
-def _live_through_history(ws: Workspace, size: DemoSize, move_clock: Callable[[date], None]) -> None:
+def live_through_history(ws: Workspace, size: DemoSize, move_clock: Callable[[date], None]) -> None:
     """The time before the first night: each day is ingested as it would have been then, and nothing else is done."""
     from flickcast.stages import ingest
 
@@ -72,19 +72,21 @@ def _live_through_history(ws: Workspace, size: DemoSize, move_clock: Callable[[d
     say(f"history: {posts} posts with {pictures} pictures of {size.history_days} days ingested")
 
 
-def _move_clock(address: str, night: date) -> None:
+def move_service_clock(address: str, night: date) -> None:
+    """Let the simulated service stand at the moment of a night."""
     import httpx
 
-    httpx.post(f"{address}/simulation/clock", json={"now": _clock(night).isoformat()}).raise_for_status()
+    httpx.post(f"{address}/simulation/clock", json={"now": night_clock(night).isoformat()}).raise_for_status()
 
 
-def _clock(night: date) -> datetime:
+def night_clock(night: date) -> datetime:
     """The nightly run starts half an hour after the day it is about."""
     return night_bounds(night)[1] + timedelta(minutes=30)
 
 
 @contextmanager
-def _environment(url: str) -> Iterator[None]:
+def service_environment(url: str) -> Iterator[None]:
+    """For as long as the block runs, the Flickr API is the one at this address, for the stages' processes too."""
     before = dict(os.environ)
     os.environ |= {"FLICKCAST_FLICKR_URL": url, "FLICKCAST_FLICKR_KEY": "demo"}
     try:

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import IO, Any
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h: the signal a process gets when its parent ends
+PARENT_ENDED = signal.SIGUSR1  # not SIGTERM: uvicorn takes that over and finishes its requests first
 
 # Set inside git hooks; they would point our commands at the repository around the workspace.
 GIT_LOCATIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
@@ -106,9 +107,9 @@ def _follow_parent(parent: int) -> None:
     def kill_own_group(number: int, frame: FrameType | None) -> None:
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
-    signal.signal(signal.SIGTERM, kill_own_group)
+    signal.signal(PARENT_ENDED, kill_own_group)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, PARENT_ENDED)
     if os.getppid() != parent:  # it ended before we could ask
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
