@@ -55,8 +55,10 @@ def local_prefect(root: Path) -> Iterator[str]:
         try:
             with _settings(home, address):
                 wait_until_healthy(address, server, home / "server.log")
-                yield address
-                _drain()
+                try:
+                    yield address
+                finally:
+                    _drain()
         finally:
             leash.end(server)
 

@@ -1,5 +1,7 @@
 """A workspace whose stages are one shell line each, for what only needs DVC and git."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from flickcast.history import initialise
@@ -40,3 +42,11 @@ def toy(root: Path, stages: str = STAGES) -> Path:
 def stage(name: str, command: str) -> str:
     """A dvc.yaml with one stage that writes nothing."""
     return f"stages:\n  {name}:\n    cmd: {command}\n    deps: [night.yaml]\n"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> bool:
+    """Whether the condition came true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()

@@ -46,6 +46,8 @@ def dvc(
     timer = threading.Timer(timeout_seconds or 0, end, (child,))
     if timeout_seconds is not None:
         timer.start()
+    # polars 2.1 installs a handler under which a blocked read goes on after Ctrl-C as if nothing had happened.
+    signal.siginterrupt(signal.SIGINT, True)
     lines = []
     try:
         assert child.stdout is not None

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -14,12 +13,19 @@ import pytest
 from flickcast.errors import TryAgainError, UserError
 from flickcast.history import finished_nights
 from flows.local import local_prefect, run_nights
-from tests.toys import stage, toy
+from tests.toys import stage, toy, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 
 FIRST, SECOND = date(2026, 1, 1), date(2026, 1, 2)
 FAILS_ONCE = stage("service", "if test -f tried; then touch done; else touch tried; exit 75; fi")
+
+NIGHT = """
+import datetime, pathlib, signal, sys
+import flows.local
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+flows.local.run_nights(pathlib.Path(sys.argv[1]), [datetime.date(2026, 1, 1)])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +57,7 @@ def test_two_nights_under_one_server_leave_commits_and_nothing_running(tmp_path)
     assert list(second["stages"]) == ["ingest", "middle", "last"]
     assert (root / "last.txt").read_text() == "2026-01-012026-01-02"
     assert finished_nights(root) == [SECOND]  # the toy names its last night only
-    assert not processes_naming(str(root))
+    assert not processes_naming(f"flickcast.leash {os.getpid()} ")
     assert not list((root / ".flickcast").rglob("*.pickle"))
     assert not (root / ".flickcast/prefect/storage").exists()
 
@@ -97,21 +103,18 @@ def test_parameters_that_do_not_exist_are_refused(prefect, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
-def test_kill_9_of_a_night_ends_its_server_and_its_stage_and_the_next_try_completes(tmp_path):
-    root = toy(tmp_path / "ws", stage("sleeper", "if test -f begun; then touch done; else touch begun; sleep 300; fi"))
-    code = "import sys, datetime, pathlib, flows.local as local\n"
-    code += "local.run_nights(pathlib.Path(sys.argv[1]), [datetime.date(2026, 1, 1)])"
-    night = subprocess.Popen([sys.executable, "-c", code, str(root)], stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 90
-        while not (root / "begun").exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert (root / "begun").exists()
-        os.kill(night.pid, signal.SIGKILL)
-        night.wait()
-        time.sleep(1)
-        assert not processes_naming(str(night.pid))
-    finally:
-        night.kill()
+def test_an_ended_night_takes_its_server_and_its_stage_along_and_the_next_try_completes(tmp_path):
+    root = toy(tmp_path / "ws", stage("sleeper", "if test -f twice; then touch done; else touch begun; sleep 300; fi"))
+    for number in (signal.SIGINT, signal.SIGKILL):
+        (root / "begun").unlink(missing_ok=True)
+        night = subprocess.Popen([sys.executable, "-c", NIGHT, str(root)], stderr=subprocess.DEVNULL)
+        try:
+            assert wait_for((root / "begun").exists)
+            os.kill(night.pid, number)
+            night.wait(15)
+            assert wait_for(lambda pid=night.pid: not processes_naming(f"flickcast.leash {pid} "), 5)
+        finally:
+            night.kill()
+    (root / "twice").touch()
     run_nights(root, [FIRST])
     assert (root / "done").exists()

@@ -5,14 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from flickcast.errors import FlickcastError, TryAgainError, UserError
 from flickcast.graph import run_stage, stage_names
-from tests.toys import stage, toy
+from tests.toys import stage, toy, wait_for
 
 SLEEPER = stage("sleeper", "sh -c 'echo $$ > pid; exec sleep 60'")
 
@@ -25,13 +24,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(root: Path, name: str, **options: object) -> tuple[bool, list[str]]:
     lines: list[str] = []
     return run_stage(root, name, show=lines.append, **options), lines
-
-
-def wait_for(condition, seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 def alive(pid: int) -> bool:
