@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 
 def spearman(label: ArrayLike, prediction: ArrayLike) -> float:
@@ -13,6 +12,8 @@ def spearman(label: ArrayLike, prediction: ArrayLike) -> float:
     >>> spearman([1, 2, 3], [5, 5, 5])
     0.0
     """
+    from scipy.stats import rankdata  # here: its import takes most of a second
+
     ranks = rankdata(np.asarray(label, float)), rankdata(np.asarray(prediction, float))
     first, second = (rank - rank.mean() for rank in ranks)
     scale = np.sqrt((first**2).sum() * (second**2).sum())

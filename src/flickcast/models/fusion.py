@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 Values = NDArray[np.float64]
 
 
 def non_negative(predictions: Values, target: Values) -> Values:
     """Least squares without negative weights. `predictions` (rows, learners) must come from rows not fitted on."""
+    from scipy.optimize import nnls
+
     weights, _ = nnls(predictions, target)
     return weights / weights.sum() if weights.sum() > 0 else mean(predictions, target)
 
