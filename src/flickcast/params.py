@@ -80,6 +80,17 @@ class DriftParams(Section):
     max_rows: int = Field(5000, ge=100)
     max_columns: int = Field(40, ge=1)
     drifted_share: float = Field(0.3, gt=0, le=1)
+    leave_out: tuple[str, ...] = Field(
+        (
+            "season_sine",
+            "season_cosine",
+            "snapshot_days",
+            "days_since_first_post",
+            "log_earlier_posts",
+            "log_known_labels",
+        ),
+        description="columns that turn or grow with the calendar by themselves",
+    )
     min_rows: int = Field(30, ge=1, description="fewer new posts than this say nothing about drift")
 
 

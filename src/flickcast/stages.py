@@ -315,14 +315,17 @@ def drift(ws: Workspace) -> StageReport:
     result = drift_report(
         matrix.join(known, on="post_id", how="semi"),
         matrix.join(new, on="post_id", how="semi"),
-        {name: facts["kind"] for name, facts in columns.items()},
+        {name: facts["kind"] for name, facts in columns.items() if name not in ws.params.drift.leave_out},
         ws.params.drift,
         ws.params.seed,
     )
     folder = ws.root / "reports" / "drift"
     publish(folder / "drift.html", result.html.encode())
     publish_json(folder / "drift.json", result.as_json())
-    publish_json(ws.root / "metrics" / "drift.json", {"verdict": result.verdict, "share": result.share})
+    publish_json(
+        ws.root / "metrics" / "drift.json",
+        {"verdict": result.verdict, "share": result.share, "summary": result.summary},
+    )
     facts = {"verdict": result.verdict, "drifted_share": result.share, **result.rows}
     return StageReport("drift", {**facts, "report": "reports/drift/drift.html"}, (result.summary,))
 
