@@ -16,6 +16,7 @@ from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field
 
 from flickcast import graph, history
+from flickcast.console import track
 from flickcast.errors import TryAgainError
 from flickcast.workspace import Workspace
 from flows.summary import as_markdown, keep_stage, night_summary
@@ -63,7 +64,8 @@ def one_at_a_time(root: Path) -> Iterator[None]:
 
 def _run(root: Path, date: dt.date, night: NightParams) -> dict[str, Any]:
     Workspace(root).set_night(date)
-    for stage in graph.stage_names(root):
+    stages = graph.stage_names(root)
+    for stage in track(stages, f"night of {date}:", len(stages)):
         _as_task(stage, night)(root, date, stage, night.force)
     published = publish(root, date)
     summary = night_summary(root, date, published)

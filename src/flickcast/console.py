@@ -3,9 +3,9 @@
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -34,27 +34,39 @@ def printable(text: str) -> str:
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs"})
 
 
+class Advance(Protocol):
+    """Reports that `count` more items are finished, or (count 0) what is being done now."""
+
+    def __call__(self, count: int, doing: str = "", /) -> None:
+        """Take note of it."""
+
+
 def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
     """Yield the items while a bar (terminal) or one line a minute (elsewhere) shows how far it is."""
     with progress(description, total) as advance:
         for item in items:
+            advance(0, str(item))
             yield item
             advance(1)
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(description: str, total: int) -> Iterator[Advance]:
     """A bar on a terminal, a line a minute elsewhere; call the value with the number of finished items."""
     if sys.stderr.isatty():
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         with Progress(*columns, console=stderr(), transient=True) as bar:
             task = bar.add_task(description, total=total)
-            yield lambda count: bar.advance(task, count)
+
+            def move(count: int, doing: str = "") -> None:
+                bar.update(task, advance=count, description=f"{description} {doing}" if doing else None)
+
+            yield move
         return
     started = last = time.monotonic()
     done = 0
 
-    def line(count: int) -> None:
+    def line(count: int, doing: str = "") -> None:
         nonlocal last, done
         done += count
         now = time.monotonic()

@@ -88,6 +88,7 @@ class DriftParams(Section):
             "days_since_first_post",
             "log_earlier_posts",
             "log_known_labels",
+            "weekday",
         ),
         description="columns that turn or grow with the calendar by themselves",
     )
