@@ -68,10 +68,11 @@ def _post_days(posts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _label_days(posts: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """A label counts from the day on which it had matured and we knew of its post."""
     popularity = _on_grid(pl.col("popularity"))
-    return labels.join(posts.select("post_id", "user_id"), on="post_id").select(
+    return labels.join(posts.select("post_id", "user_id", "first_seen_at"), on="post_id").select(
         "user_id",
-        day=pl.col("matured_at").dt.date(),
+        day=pl.max_horizontal("matured_at", "first_seen_at").dt.date(),
         labels=pl.lit(1, pl.Int64),
         popularity_sum=popularity,
         popularity_square_sum=_on_grid(popularity**2),

@@ -39,7 +39,7 @@ def sample(seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
                 "post_id": f"p{number:03}",
                 "user_id": f"u{random.integers(25)}",
                 "posted_at": day(posted),
-                "first_seen_at": day(posted + random.choice([0, 0.4, 3])),
+                "first_seen_at": day(posted + random.choice([0, 0.4, 3, 12])),
                 "tags": ["t"] * int(random.integers(0, 9)),
                 "latitude": [None, 10.0][random.integers(2)],
             }
@@ -65,15 +65,15 @@ def test_states_equal_those_of_sqlite() -> None:
     base = sqlite3.connect(":memory:")
     base.execute("create table post (post_id, user_id, day, known_day, tags, latitude)")
     base.execute("create table label (user_id, day, popularity)")
-    owner = dict(rows.select("post_id", "user_id").iter_rows())
+    owner = {row[0]: row[1:] for row in rows.select("post_id", "user_id", "first_seen_at").iter_rows()}
     for row in rows.iter_rows(named=True):
         known_day = utc_day(max(row["posted_at"], row["first_seen_at"]))
         facts = row["post_id"], row["user_id"], utc_day(row["posted_at"]), known_day, len(row["tags"]), row["latitude"]
         base.execute("insert into post values (?, ?, ?, ?, ?, ?)", facts)
     for row in known.iter_rows(named=True):
-        base.execute(
-            "insert into label values (?, ?, ?)", (owner[row["post_id"]], utc_day(row["matured_at"]), row["popularity"])
-        )
+        user_id, first_seen_at = owner[row["post_id"]]
+        facts = user_id, utc_day(max(row["matured_at"], first_seen_at)), row["popularity"]
+        base.execute("insert into label values (?, ?, ?)", facts)
     expected = base.execute(QUERY).fetchall()
     states = as_of(rows, user_days(rows, known)).select("post_id", *COLUMNS)
     assert [row[0] for row in expected] == states["post_id"].to_list()

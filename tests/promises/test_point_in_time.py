@@ -107,14 +107,14 @@ def worlds(draw: st.DrawFn) -> World:
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 @given(world=worlds(), moment=moments)
 def test_what_comes_later_moves_no_feature(world: World, moment: datetime) -> None:
     known = until(world, moment)
     assert_unmoved(matrix(known), matrix(world))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 @given(world=worlds(), moment=moments)
 def test_poisoning_the_future_moves_no_feature(world: World, moment: datetime) -> None:
     known = until(world, moment).posts.select("post_id")

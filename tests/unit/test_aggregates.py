@@ -48,6 +48,17 @@ def test_first_post_ever_knows_nothing() -> None:
     assert (state["posts"], state["known_labels"], state["popularity_minimum"]) == (0, 0, None)
 
 
+def test_label_of_a_post_found_late_counts_from_its_finding() -> None:
+    """Hypothesis found the label of a post not yet known to us among a neighbour's features (2026-11-22)."""
+    late = posts(
+        {"post_id": "a", "posted_at": day(0), "first_seen_at": day(20)},
+        {"post_id": "b", "posted_at": day(10)},
+        {"post_id": "c", "posted_at": day(21)},
+    )
+    known = labels({"post_id": "a", "popularity": 3.0, "matured_at": day(7)})
+    assert as_of(late, user_days(late, known))["labels"].to_list() == [0, 0, 1]
+
+
 def test_merging_day_by_day_equals_one_rebuild() -> None:
     many = posts(*({"post_id": f"p{n}", "posted_at": day(n / 10), "user_id": f"u{n % 3}"} for n in range(60)))
     known = labels(*({"post_id": f"p{n}", "popularity": n / 7, "matured_at": day(7 + n / 9)} for n in range(60)))
