@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from flickcast.history import finished_nights
 from flows.local import local_prefect, run_nights
 from tests.toys import stage, toy, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+pytestmark = pytest.mark.slow
 
 FIRST, SECOND = date(2026, 1, 1), date(2026, 1, 2)
 FAILS_ONCE = stage("service", "if test -f tried; then touch done; else touch tried; exit 75; fi")

@@ -15,7 +15,7 @@ from flickcast.workspace import Workspace, create_workspace, set_params
 
 START = date(2026, 1, 1)
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ RUN = (
     "import sys; from pathlib import Path; from flickcast import graph; graph.run_stage(Path(sys.argv[1]), sys.argv[2])"
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
