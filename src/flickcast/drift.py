@@ -3,7 +3,7 @@
 import html
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -80,9 +80,13 @@ def drift_report(
     moved = [found for name in kinds if (found := _missing(name, old, new))]
     wanted, left_out = _usable(old, new, kinds, params.max_columns)
     old, new = _shown(old, old, wanted), _shown(new, old, wanted)
-    page, scores = _evidently(old, new, wanted)
-    columns = [_judge(name, kind, old[name], new[name], scores[name], seed) for name, kind in wanted.items()]
-    return _verdict([*columns, *moved], left_out, params, rows, page)
+    thresholds = {name: _threshold(old[name], new[name], kind, seed) for name, kind in wanted.items()}
+    page, scores = _evidently(old, new, _most_moved_first(old, new, wanted, thresholds), thresholds)
+    columns = [
+        _judge(name, kind, old[name], new[name], scores[name], thresholds[name]) for name, kind in wanted.items()
+    ]
+    result = _verdict([*columns, *moved], left_out, params, rows)
+    return replace(result, html=re.sub(r"(<body[^>]*>)", lambda body: body[0] + _headline(result), page, count=1))
 
 
 def sample(frame: pl.DataFrame, max_rows: int, seed: int, key: str) -> pl.DataFrame:
@@ -152,24 +156,39 @@ def harmless(text: str) -> str:
     return html.escape(printable(text), quote=True).replace("\u2028", " ").replace("\u2029", " ")
 
 
-def _judge(name: str, kind: Kind, old: pl.Series, new: pl.Series, score: float, seed: int) -> ColumnDrift:
-    """A column's score against the larger of the fixed threshold and what chance reaches at this size."""
+def _judge(name: str, kind: Kind, old: pl.Series, new: pl.Series, score: float, threshold: float) -> ColumnDrift:
     old, new = old.drop_nulls(), new.drop_nulls()
-    threshold = max(SMALLEST_THRESHOLD, _chance(old, new.len(), kind, seed))
     shift = _moved_number(old, new) if kind == "number" else _moved_label(old, new)
     return ColumnDrift(name, METHODS[kind], round(score, 6), round(threshold, 6), score > threshold, shift)
 
 
-def _chance(old: pl.Series, size: int, kind: Kind, seed: int) -> float:
-    """The distance which same-sized samples of the reference itself stay under, nearly always.
+def _threshold(old: pl.Series, new: pl.Series, kind: Kind, seed: int) -> float:
+    """The larger of the fixed threshold and the distance which same-sized samples of the reference itself stay under.
 
     A night has few posts: 60 rows of one unchanged distribution are 0.17 standard deviations away on average.
     """
+    old, size = old.drop_nulls(), new.drop_nulls().len()
     values, codes = np.unique(old.to_numpy(), return_inverse=True)
     draws = np.random.default_rng(seed).integers(0, old.len(), (CHANCE_ROUNDS, size))
     counts = np.stack([np.bincount(codes[draw], minlength=len(values)) for draw in draws])
     scores = distances(kind, values, np.bincount(codes) / old.len(), counts / size)
-    return float(np.quantile(scores, CHANCE_LEVEL))
+    return max(SMALLEST_THRESHOLD, float(np.quantile(scores, CHANCE_LEVEL)))
+
+
+def _most_moved_first(
+    old: pl.DataFrame, new: pl.DataFrame, kinds: Mapping[str, Kind], thresholds: Mapping[str, float]
+) -> dict[str, Kind]:
+    """The columns in the order in which a reader wants to see them."""
+
+    def moved(name: str) -> float:
+        before, after = old[name].drop_nulls().to_numpy(), new[name].drop_nulls().to_numpy()
+        values = np.unique(np.concatenate([before, after]))
+        shares = [
+            np.bincount(np.searchsorted(values, side), minlength=len(values)) / len(side) for side in (before, after)
+        ]
+        return -float(distances(kinds[name], values, shares[0], shares[1][None, :])[0]) / thresholds[name]
+
+    return {name: kinds[name] for name in sorted(kinds, key=lambda name: (moved(name), name))}
 
 
 def _missing(name: str, reference: pl.DataFrame, current: pl.DataFrame) -> ColumnDrift | None:
@@ -201,7 +220,7 @@ def _shares(old: pl.Series, new: pl.Series) -> pl.DataFrame:
 
 
 def _verdict(
-    columns: list[ColumnDrift], left_out: dict[str, str], params: DriftParams, rows: dict[str, int], page: str
+    columns: list[ColumnDrift], left_out: dict[str, str], params: DriftParams, rows: dict[str, int]
 ) -> DriftResult:
     columns = sorted(columns, key=lambda column: (-column.score / column.threshold, column.column, column.method))
     names = {column.column for column in columns}
@@ -213,23 +232,45 @@ def _verdict(
     )
     shifts = [f"{column.column}: {column.shift}" for column in columns if column.drifted][:NAMED_SHIFTS]
     words += f" Most: {'; '.join(shifts)}." if shifts else ""
-    return DriftResult(verdict, words, round(share, 6), drifted, tuple(columns), left_out, rows, page)
+    return DriftResult(verdict, words, round(share, 6), drifted, tuple(columns), left_out, rows)
 
 
-def _evidently(old: pl.DataFrame, new: pl.DataFrame, kinds: Mapping[str, Kind]) -> tuple[str, dict[str, float]]:
-    """Evidently's page and its score per column."""
+def _headline(result: DriftResult) -> str:
+    """What a reader wants first: the verdict, and the columns that have moved with what they moved to."""
+    moved = [column for column in result.columns if column.drifted]
+    lines = "".join(
+        f"<tr><td>{harmless(column.column)}</td><td>{harmless(column.shift)}</td>"
+        f"<td>{column.score:.3f}</td><td>{column.threshold:.3f}</td></tr>"
+        for column in moved
+    )
+    head = "<tr><th>column</th><th>what moved</th><th>distance</th><th>chance explains</th></tr>"
+    counts = f"{result.rows['current']:,} posts against {result.rows['reference']:,} of the training data."
+    return (
+        '<section style="font-family: sans-serif; max-width: 60em; margin: 2em auto; line-height: 1.5">'
+        f"<style>.moved td, .moved th {{padding: 0.2em 1.5em 0.2em 0; text-align: left}}</style>"
+        f"<h1>Drift: {result.verdict}</h1><p>{counts} {harmless(result.summary)}</p>"
+        f'<table class="moved">{head}{lines}</table></section>'
+    )
+
+
+def _evidently(
+    old: pl.DataFrame, new: pl.DataFrame, kinds: Mapping[str, Kind], thresholds: Mapping[str, float]
+) -> tuple[str, dict[str, float]]:
+    """Evidently's page, columns in the order of `kinds`, and its score per column."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
     if not kinds:
-        return "<!doctype html><p>No column can be compared.</p>\n", {}
+        return "<!doctype html><body><p>No column can be compared.</p></body>\n", {}
     shown = {name: harmless(name) for name in kinds}
     definition = DataDefinition(
         numerical_columns=[shown[name] for name, kind in kinds.items() if kind == "number"],
         categorical_columns=[shown[name] for name, kind in kinds.items() if kind == "category"],
     )
     data = [Dataset.from_pandas(frame.rename(shown).to_pandas(), definition) for frame in (new, old)]
-    metrics = [ValueDrift(column=shown[name], method=METHODS[kind]) for name, kind in kinds.items()]
+    metrics = [
+        ValueDrift(column=shown[name], method=METHODS[kind], threshold=thresholds[name]) for name, kind in kinds.items()
+    ]
     run = Report(metrics).run(*data)
     values = {metric["config"]["column"]: float(metric["value"]) for metric in run.dict()["metrics"]}
     return _steady(run.get_html_str(as_iframe=False)), {name: values[shown[name]] for name in kinds}
