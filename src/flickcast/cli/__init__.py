@@ -21,19 +21,24 @@ for part in (system, data, stages):
     part.register(app)
 
 
+INTERRUPTED = 130
+
+
 def main() -> None:
     """Run a command and turn every way it can stop into a sentence and an exit code (design §5, promise 8)."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         code = app(arguments, standalone_mode=False)
+        if code == INTERRUPTED:  # what Typer makes of Ctrl-C
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except FlickcastError as error:
         _stop(str(error), error.exit_code, debug)
     except ClickException as error:
         _stop(f"{error.format_message()} Try `flickcast --help`.", 2, debug)
     except (KeyboardInterrupt, typer.Abort):
-        _stop("Interrupted. Run the same command to continue.", 130, debug)
+        _stop("Interrupted. Run the same command to continue.", INTERRUPTED, debug)
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:
