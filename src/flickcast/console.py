@@ -17,12 +17,12 @@ LINE_EVERY_SECONDS = 60.0  # off a terminal: one line a minute
 
 def stderr() -> Console:
     """A console for messages; made anew so that a redirected stderr is respected."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(message: str) -> None:
-    """One line for the user, on stderr, without markup."""
-    stderr().print(message, markup=False, soft_wrap=True)
+    """One message for the user, on stderr; what it quotes is neither markup nor an order to the terminal."""
+    stderr().print(printable(message), markup=False, soft_wrap=True)
 
 
 def printable(text: str) -> str:
@@ -54,12 +54,13 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
 def progress(description: str, total: int) -> Iterator[Advance]:
     """A bar on a terminal, a line a minute elsewhere; call the value with the number of finished items."""
     if sys.stderr.isatty():
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        text = TextColumn("{task.description}", markup=False)  # it can name a user, and a user's id can be anything
+        columns = text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         with Progress(*columns, console=stderr(), transient=True) as bar:
             task = bar.add_task(description, total=total)
 
             def move(count: int, doing: str = "") -> None:
-                bar.update(task, advance=count, description=f"{description} {doing}" if doing else None)
+                bar.update(task, advance=count, description=f"{description} {printable(doing)}" if doing else None)
 
             yield move
         return

@@ -47,6 +47,6 @@ def main() -> None:
 
 def _stop(sentence: str, exit_code: int, debug: bool) -> None:
     if debug:
-        traceback.print_exc()
+        say(traceback.format_exc())
     say(f"flickcast: {sentence}")
     sys.exit(exit_code)

@@ -30,11 +30,11 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+        return ", ".join(f"{printable(str(name))} {_text(item)}" for name, item in value.items())
     return printable(str(value))
 
 
 def notes(lines: tuple[str, ...]) -> None:
     """What the user should know besides the numbers, on stderr."""
     for line in lines:
-        say(f"note: {printable(line)}")
+        say(f"note: {line}")
