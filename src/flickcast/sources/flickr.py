@@ -1,9 +1,7 @@
 """The Flickr API, or a service like it: the posts of a night, their users, counts and pictures."""
 
-import json
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -18,7 +16,6 @@ from flickcast.settings import Settings
 from flickcast.sources.flickr_client import FlickrClient, RefusedError, Verdict
 from flickcast.sources.flickr_images import ImageClient
 from flickcast.sources.flickr_parse import (
-    EXTRAS,
     Row,
     count,
     number,
@@ -28,19 +25,11 @@ from flickcast.sources.flickr_parse import (
     text,
     user_from_person,
 )
+from flickcast.sources.flickr_windows import Sighting, photos_between
 from flickcast.sources.pictures import Pictures, Wanted
 from flickcast.sources.web import Patience
 
-MARGIN = 0.75  # split a window at this share of the limit: more records arrive than `total` says
 ORACLE_IDS = 500
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """A photo as one answer showed it, and the time of that answer."""
-
-    photo: Any
-    seen_at: datetime
 
 
 @contextmanager
@@ -75,11 +64,12 @@ class FlickrSource:
     def night(self, night: date, *, known_post_ids: Collection[str], fresh_user_ids: Collection[str]) -> Batch:
         """The posts of a night's day and of the hours before it, their new users, and the counts that came of age.
 
-        Posts that are known already are in the batch again; their users and pictures are not asked for.
+        Posts that are known already are in the batch again; their users and pictures are not asked for. UserError if
+        the night is not over by the service's clock.
         """
         self._notes = []
         start, end = _day(night)
-        sightings = self.photos_between(start - timedelta(hours=self._params.requery_hours), end)
+        sightings = self._photos_between(start - timedelta(hours=self._params.requery_hours), end)
         posts, rejected = self._posts(sightings.values())
         new = posts.filter(~pl.col("post_id").is_in(list(known_post_ids)))
         accepted = [sightings[post_id] for post_id in posts["post_id"]]
@@ -96,66 +86,10 @@ class FlickrSource:
             notes=tuple(self._notes),
         )
 
-    def photos_between(self, start: datetime, end: datetime) -> dict[str, Sighting]:
-        """Photos posted in [start, end), by id, each once: the service repeats itself."""
-        found: dict[str, Sighting] = {}
-        windows = [(int(start.timestamp()), int(end.timestamp()) - 1)]  # both bounds are inclusive
-        while windows:
-            first, last = windows.pop()
-            if first > last:
-                continue
-            if self._read_window(first, last, found):
-                middle = (first + last) // 2
-                windows += [(middle + 1, last), (first, middle)]
-        return dict(sorted(found.items()))
-
-    def _read_window(self, first: int, last: int, found: dict[str, Sighting]) -> bool:
-        """Read a window page by page into `found`; True if it holds too much and must be split instead."""
-        can_split = last - first + 1 > self._params.smallest_window_seconds
-        read: set[str] = set()
-        page = 1
-        while True:
-            try:
-                total, pages, sightings = self._page(first, last, page)
-            except RefusedError as error:
-                if error.verdict is not Verdict.SPLIT:
-                    raise
-                if can_split:
-                    return True
-                total, pages, sightings = self._params.max_results + 1, page, {}
-            if page == 1 and total > MARGIN * self._params.max_results and can_split:
-                return True
-            is_repeating = bool(sightings) and read.issuperset(sightings)  # an empty page is not the end
-            read.update(sightings)
-            found.update({key: sighting for key, sighting in sightings.items() if key not in found})
-            if page >= pages or is_repeating or page * self._params.per_page >= self._params.max_results:
-                self._note_loss(first, last, total, len(read))
-                return False
-            page += 1
-
-    def _page(self, first: int, last: int, page: int) -> tuple[int, int, dict[str, Sighting]]:
-        """One page of a window: how many photos there are in all, how many pages, and this page's photos by id."""
-        answer = self._client.call(
-            "flickr.photos.search",
-            "photos",
-            min_upload_date=first,
-            max_upload_date=last,
-            sort="date-posted-asc",
-            per_page=self._params.per_page,
-            page=page,
-            extras=EXTRAS,
-        )
-        photos = answer.content.get("photo")
-        listed = photos if isinstance(photos, list) else []
-        sightings = {_key(photo): Sighting(photo, answer.at) for photo in listed}
-        return count(answer.content.get("total")) or 0, count(answer.content.get("pages")) or 0, sightings
-
-    def _note_loss(self, first: int, last: int, total: int, read: int) -> None:
-        if total > self._params.max_results and read < total:
-            self._notes.append(
-                f"{datetime.fromtimestamp(first, UTC):%Y-%m-%d %H:%M:%S}, {last - first + 1} s: the service holds "
-                f"{total} posts and lets us read {read}; the others are missed."
-            )
+    def _photos_between(self, start: datetime, end: datetime) -> dict[str, Sighting]:
+        photos, notes = photos_between(self._client, self._params, start, end)
+        self._notes += notes
+        return photos
 
     def _posts(self, sightings: Iterable[Sighting]) -> tuple[pl.DataFrame, tuple[Rejected, ...]]:
         rows: list[Row] = []
@@ -173,7 +107,7 @@ class FlickrSource:
         if not known_post_ids:
             return []
         start, end = _day(night - timedelta(days=self._maturity_days))
-        return [one for post_id, one in self.photos_between(start, end).items() if post_id in known_post_ids]
+        return [one for post_id, one in self._photos_between(start, end).items() if post_id in known_post_ids]
 
     def _users(self, user_ids: list[str]) -> pl.DataFrame:
         rows = [row for user_id in track(user_ids, "users", len(user_ids)) if (row := self._user(user_id))]
@@ -226,12 +160,6 @@ class FlickrSource:
 def _objects(value: Any) -> list[dict[str, Any]]:
     """The objects in a list, none where it is no list."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _key(photo: Any) -> str:
-    """What a photo is deduplicated by: its id, or all of it where it has none."""
-    own = text(photo.get("id")) if isinstance(photo, dict) else None
-    return own or json.dumps(photo, sort_keys=True)
 
 
 def _observations(sightings: Iterable[Sighting]) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -130,6 +130,44 @@ def test_a_service_that_repeats_a_page_for_ever_is_left(service: Service) -> Non
     )
     assert night(service, per_page=1).found == 1
     assert len(service.asked_for("flickr.photos.search")) == 2
+
+
+def test_empty_pages_without_end_are_left(service: Service) -> None:
+    service.fault = lambda form: answer({"stat": "ok", "photos": {"pages": 10**9, "total": 5}})
+    assert "holds 5 posts and lets us read 0" in night(service).notes[0]
+
+
+def one_a_page(pages: int, total: int) -> Callable[[dict[str, str]], Response | None]:
+    """A service whose pages are shorter than asked for."""
+
+    def reply(form: dict[str, str]) -> Response | None:
+        if "page" not in form:
+            return None
+        listed = [photo(int(form["page"]), NIGHT_STARTS)]
+        return answer({"stat": "ok", "photos": {"pages": pages, "total": total, "photo": listed}})
+
+    return reply
+
+
+def test_pages_that_are_shorter_than_asked_for_are_all_read(service: Service) -> None:
+    service.fault = one_a_page(pages=6, total=6)
+    batch = night(service, per_page=2, max_results=8)
+    assert (batch.found, batch.notes) == (6, ())
+
+
+def test_whatever_the_service_counts_and_does_not_give_is_noted(service: Service) -> None:
+    service.fault = one_a_page(pages=3, total=6)
+    batch = night(service, per_page=2, max_results=8)
+    assert batch.found == 3
+    assert "holds 6 posts and lets us read 3; the others are missed" in batch.notes[0]
+
+
+@pytest.mark.parametrize("asked", [date(2026, 3, 10), date(2099, 1, 1)])
+def test_a_night_that_is_not_over_by_the_services_clock_is_refused(service: Service, asked: date) -> None:
+    service.photos = posted(1)
+    with connected(service) as source, pytest.raises(UserError, match=r"clock reads 2026-03-10 00:30 UTC"):
+        source.night(asked, known_post_ids=(), fresh_user_ids=())
+    assert len(service.asked) == 1
 
 
 def test_known_posts_are_found_again_without_their_users_and_pictures(service: Service) -> None:
@@ -303,10 +341,10 @@ def test_a_service_that_goes_away_in_the_middle_says_try_again_later() -> None:
     with ExitStack() as up:
         running = up.enter_context(serving(Service(photos=posted(1))))
         with connected(running) as source:
-            assert len(source.photos_between(SEEN - timedelta(days=2), SEEN)) == 1
+            assert source.night(NIGHT, known_post_ids=(), fresh_user_ids=()).found == 1
             up.close()
             with pytest.raises(TryAgainError, match="is down: it does not connect"):
-                source.photos_between(SEEN - timedelta(days=2), SEEN)
+                source.night(NIGHT, known_post_ids=(), fresh_user_ids=())
 
 
 @pytest.mark.parametrize("key", [None, "", "  "])
