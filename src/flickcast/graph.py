@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flickcast.console import say
 from flickcast.errors import CheckError, FlickcastError, TryAgainError, UserError, nearest
-from flickcast.leash import Outcome, dvc, site_cache
+from flickcast.leash import Outcome, dvc, private_site_cache
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -29,7 +29,7 @@ def open_repo(root: Path) -> Iterator["Repo"]:
     from dvc.repo import Repo
 
     try:
-        with Repo(str(root), config={"core": {"site_cache_dir": str(site_cache(root))}}) as repo:
+        with Repo(str(root), config={"core": {"site_cache_dir": str(private_site_cache(root))}}) as repo:
             yield repo
     except DvcException as error:
         raise UserError(f"{root}: DVC says: {error}") from None

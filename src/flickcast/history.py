@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flickcast.errors import FlickcastError, TryAgainError
 from flickcast.graph import open_repo
-from flickcast.leash import GIT_LOCATIONS, dvc, site_cache
+from flickcast.leash import GIT_LOCATIONS, dvc, private_site_cache, site_cache
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -85,7 +85,7 @@ def _configure(root: Path) -> None:
         shared["core"] = {"remote": "local"} | shared.get("core", {}) | {"analytics": False, "check_update": False}
         shared.setdefault("remote", {}).setdefault("local", {"url": RelPath(root.resolve() / ".dvc" / "remote")})
     with config.edit("local") as own:
-        own["core"] = own.get("core", {}) | {"site_cache_dir": str(site_cache(root)), "autostage": True}
+        own["core"] = own.get("core", {}) | {"site_cache_dir": str(private_site_cache(root)), "autostage": True}
 
 
 def _push(root: Path) -> int:

@@ -92,7 +92,7 @@ def dvc_environment(root: Path) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "SHELL": "/bin/sh",  # DVC runs stages in the user's shell otherwise
         "DVC_NO_ANALYTICS": "1",
-        "DVC_SITE_CACHE_DIR": str(site_cache(root)),
+        "DVC_SITE_CACHE_DIR": str(private_site_cache(root)),
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
     }
@@ -101,6 +101,15 @@ def dvc_environment(root: Path) -> dict[str, str]:
 def site_cache(root: Path) -> Path:
     """Where DVC keeps what it could compute again; by default it would be a folder shared by the whole machine."""
     return root.resolve() / ".flickcast" / "dvc"
+
+
+def private_site_cache(root: Path) -> Path:
+    """The same folder, there and closed to others: DVC unpickles what lies in it and makes it writable for everyone."""
+    cache = site_cache(root)
+    for folder in (cache.parent, cache):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
+    return cache
 
 
 def _follow_parent(parent: int) -> None:

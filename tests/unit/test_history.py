@@ -1,6 +1,9 @@
 """A workspace under git and DVC: what is committed, what is pushed, which nights are missing."""
 
+import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -30,6 +33,29 @@ def test_a_new_workspace_keeps_everything_inside_and_clean(root):
     assert git(root, "status", "--short") == ""
     assert "url = remote" in (root / ".dvc/config").read_text()
     assert sorted(path.name for path in root.parent.iterdir()) == ["ws"]
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def modes(root: Path) -> list[str]:
+    return [oct((root / name).stat().st_mode & 0o777) for name in (".flickcast", ".flickcast/dvc")]
+
+
+def test_only_we_may_write_where_dvc_unpickles(usual_umask, root):
+    """DVC makes this folder, and those above it, writable for everyone."""
+    assert modes(root) == ["0o700", "0o700"]
+    shutil.rmtree(root / ".flickcast")
+    run_stage(root, "ingest", show=lambda line: None)
+    assert modes(root) == ["0o700", "0o700"]
+    for name in (".flickcast", ".flickcast/dvc"):
+        (root / name).chmod(0o777)
+    initialise(root)
+    assert modes(root) == ["0o700", "0o700"]
 
 
 def test_initialising_again_changes_nothing(root):
