@@ -43,7 +43,6 @@ class EmbedParams(Section):
     encoder: str = "ViT-B-32"
     pretrained: str | None = "laion2b_s34b_b79k"
     batch_size: int = Field(64, ge=1)
-    shard_rows: int = Field(8192, ge=1)
 
 
 class FeatureParams(Section):
@@ -65,6 +64,7 @@ class TrainParams(Section):
 
     recipe: str = "champion"
     threads: int = Field(2, ge=1)
+    min_labelled: int = Field(50, ge=10, description="fewer labelled posts than this make no model")
 
 
 class EvaluateParams(Section):
@@ -98,7 +98,7 @@ class DriftParams(Section):
 class Params(Section):
     """The whole of params.yaml; a stage receives its own part, never the whole."""
 
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**31)
     label: LabelParams = LabelParams()
     ingest: IngestParams = IngestParams()
     embed: EmbedParams = EmbedParams()

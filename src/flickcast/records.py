@@ -1,10 +1,11 @@
 """What every stage hands back, and records that cannot be used."""
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -32,6 +33,11 @@ class Rejected:
     reason: str
 
 
+def quarantine_record(post_id: str, place: str, content: bytes) -> bytes:
+    """A picture's bytes behind one line of JSON that says whose it is: two posts with one broken file are two rows."""
+    return json.dumps({"post_id": post_id, "picture": place}, sort_keys=True).encode() + b"\n" + content
+
+
 def quarantine_rows(stage: str, source: str, rejected: list[Rejected], moment: datetime) -> pl.DataFrame:
     """Rows for the table `quarantine/<stage>`; the same record rejected twice is one row."""
     table = TABLES[f"quarantine/{stage}"]
@@ -56,6 +62,16 @@ class PictureChunk:
     rejected: tuple[Rejected, ...] = ()
 
 
+class Pictures(Protocol):
+    """The pictures of a batch, in chunks, read when one iterates; its length tells how many there are to be read."""
+
+    def __iter__(self) -> Iterator[PictureChunk]:
+        """Chunk by chunk."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """What a source hands over: rows of the source tables, all that it could not use, and its pictures one by one.
@@ -71,5 +87,5 @@ class Batch:
     imported_labels: pl.DataFrame = field(default_factory=TABLES["imported_labels"].empty)
     oracle: pl.DataFrame = field(default_factory=TABLES["oracle"].empty)
     rejected: tuple[Rejected, ...] = ()
-    pictures: Iterable[PictureChunk] = ()
+    pictures: Pictures = ()
     notes: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from flickcast.errors import UserError
+from flickcast.errors import CheckError, UserError
 from flickcast.schemas import TABLES, Table, check, table_named
 
 Json = dict[str, Any]
@@ -71,6 +71,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._verified: set[Path] = set()
 
     def folder(self, name: str) -> Path:
         """Where a table's parts lie."""
@@ -112,8 +113,14 @@ class Store:
         return self.scan(name, columns).collect()
 
     def scan(self, name: str, columns: Sequence[str] | None = None) -> pl.LazyFrame:
-        """A table as a lazy frame; only the named columns are read."""
+        """A table as a lazy frame; only the named columns are read, from parts that are what their manifest says.
+
+        Pictures are the exception: hashing all of them to read their keys would cost the whole history each night.
+        Whoever reads their bytes calls `read_part`.
+        """
         paths = self.parts(name)
+        if name != "images":
+            self._verify(name, paths)
         frame = pl.scan_parquet(paths, glob=False) if paths else table_named(name).empty().lazy()
         return frame.select(columns) if columns is not None else frame
 
@@ -121,9 +128,18 @@ class Store:
         """Write a derived table whole (its owner is a stage that computes it anew each time)."""
         return publish_parquet(self.folder(name) / f"{part}.parquet", check(name, rows))
 
+    def read_part(self, name: str, path: Path, columns: Sequence[str]) -> pl.DataFrame:
+        """Columns of one part, which is first checked against its manifest."""
+        self._verify(name, [path])
+        return pl.read_parquet(path, columns=list(columns))
+
     def keys(self, name: str) -> pl.DataFrame:
         """The key columns of a table."""
         return self.read(name, table_named(name).key)
+
+    def unknown(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows whose key the table does not hold yet."""
+        return rows.join(self.keys(name), on=list(table_named(name).key), how="anti")
 
     @contextmanager
     def appending(self, stage: str) -> Iterator["Appender"]:
@@ -131,12 +147,23 @@ class Store:
         manifest = self.manifest(stage)
         self._refuse_lost_history(manifest)
         self._remove_leftovers(manifest)
+        publish_json(self._manifest_path(stage), manifest.as_json())  # from now on, parts without one mean it was lost
         for table in appended_tables(stage):
             _describe(self.folder(table.name), table)
         appender = Appender(self, manifest)
         yield appender
-        if appender.changed or not self._manifest_path(stage).exists():
-            publish_json(self._manifest_path(stage), manifest.as_json())
+        appender.checkpoint()
+
+    def _verify(self, name: str, paths: Sequence[Path]) -> None:
+        """Refuse a part whose sha256 is not its manifest's, before a parser sees it; once per store and part."""
+        unseen = [path for path in paths if path not in self._verified]
+        listed = self.manifest(table_named(name).owner).parts.get(name, {}) if _is_appended(name) and unseen else {}
+        for path in unseen if listed else ():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != listed[path.name]["sha256"]:
+                raise CheckError(f"{path} is damaged: its manifest says otherwise. Run `dvc checkout --force`.")
+            self._verified.add(path)
 
     def _manifest_path(self, stage: str) -> Path:
         return self.root / "manifests" / f"{stage}.json"
@@ -144,6 +171,17 @@ class Store:
     def _refuse_lost_history(self, manifest: Manifest) -> None:
         for name in manifest.parts:
             self.parts(name)
+        path = self._manifest_path(manifest.stage)
+        orphans = [part for table in appended_tables(manifest.stage) for part in self._files(table.name)]
+        if orphans and not path.exists():
+            raise UserError(
+                f"{path} is missing though {orphans[0]} and others are there. "
+                f"Get it back with `git checkout -- {path}`, or move the data away to start anew."
+            )
+
+    def _files(self, name: str) -> list[Path]:
+        """Every Parquet file in a table's folder, listed or not."""
+        return sorted(self.folder(name).rglob("*.parquet"))
 
     def _remove_leftovers(self, manifest: Manifest) -> None:
         """What a killed run wrote and never listed; also half-written temporary files."""
@@ -161,24 +199,23 @@ class Appender:
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self._store = store
         self._manifest = manifest
-        self.changed = False
 
     def append(self, name: str, part: str, rows: pl.DataFrame) -> None:
-        """Write a new part of a table; the same part written again by a rerun replaces itself. No rows, no part."""
+        """Write a new part of a table; no rows, no part. CheckError if it counts already: parts are never rewritten."""
         if rows.is_empty():
             return
+        if f"{part}.parquet" in self._manifest.parts.get(name, {}):
+            raise CheckError(f"table {name}: its part {part} is stored already. Nothing was written.")
         facts = publish_parquet(self._store.folder(name) / f"{part}.parquet", check(name, rows))
         self._manifest.parts.setdefault(name, {})[f"{part}.parquet"] = facts
-        self.changed = True
 
     def finish_batch(self, batch: str, facts: Json) -> None:
         """Note that a batch (a night, an import) is complete, with its counts."""
         self._manifest.batches[batch] = facts
-        self.changed = True
 
     def drop(self, name: str) -> None:
         """Let the parts of a table count no longer; the next run removes the files."""
-        self.changed |= self._manifest.parts.pop(name, None) is not None
+        self._manifest.parts.pop(name, None)
 
     def checkpoint(self) -> None:
         """Let what was written so far count now (long work: a kill loses at most what follows)."""

@@ -9,11 +9,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 
+import polars as pl
 from filelock import FileLock, Timeout
 
 from flickcast.errors import FlickcastError, TryAgainError, UserError, nearest
 from flickcast.params import Params, read_night, read_params
 from flickcast.records import StageReport
+from flickcast.schemas import EARLIEST
 from flickcast.tables import Store, publish, publish_json
 
 LOCK_WAIT_SECONDS = 600.0  # a killed flow may leave its stage running: wait for it, longer than a stage takes
@@ -40,6 +42,15 @@ class Workspace(Store):
     def set_night(self, night: date) -> None:
         """Move the workspace to a night."""
         publish(self.root / "night.yaml", f"date: '{night.isoformat()}'\n".encode())
+
+    def vectors(self) -> pl.DataFrame:
+        """The embeddings of the encoder in use."""
+        return self.read(f"embeddings/{self.params.embed.encoder}")
+
+    def latest_seen(self) -> datetime:
+        """The latest moment known here: what stands for "now" where no night does (same data, same bytes)."""
+        latest = self.scan("posts", ("first_seen_at",)).max().collect().item()
+        return latest if isinstance(latest, datetime) else EARLIEST
 
     @property
     def state_folder(self) -> Path:
@@ -97,11 +108,11 @@ def create_workspace(root: Path, values: Mapping[str, str] | None = None) -> Non
     """
     source = template_root()
     root.mkdir(parents=True, exist_ok=True)
-    for name in TEMPLATE_FILES:
+    folders = [path.relative_to(source) for name in TEMPLATE_FOLDERS for path in sorted((source / name).glob("*.yaml"))]
+    for name in [*map(Path, TEMPLATE_FILES), *folders]:
         if not (root / name).exists():
+            (root / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, root / name)
-    for name in TEMPLATE_FOLDERS:
-        shutil.copytree(source / name, root / name, dirs_exist_ok=True)
     if not (root / "night.yaml").exists():
         publish(root / "night.yaml", b"date: null\n")
     if values:

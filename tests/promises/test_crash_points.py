@@ -85,14 +85,14 @@ def test_a_batch_that_dies_at_any_write_is_the_same_after_a_rerun(
 
     clean = fresh("clean")
     with dying_at(0, monkeypatch) as writes:
-        store(clean, batch(), "2026-03-01", part="2026-03-01")
+        store(clean, batch(), "2026-03-01", MOMENT, part="2026-03-01")
     assert len(writes) > 20, "the count of writes must see them all"
     for step in range(1, len(writes) + 1):
         ws = fresh(f"died-{step}")
         with dying_at(step, monkeypatch), pytest.raises(Died):
-            store(ws, batch(), "2026-03-01", part="2026-03-01")
+            store(ws, batch(), "2026-03-01", MOMENT, part="2026-03-01")
         assert ws.read("posts").height in (0, 2), f"half a batch is visible after write {step}"
-        store(ws, batch(), "2026-03-01", part="2026-03-01")
+        store(ws, batch(), "2026-03-01", MOMENT, part="2026-03-01")
         with ws.appending("ingest"):
             pass  # the next run removes what was left behind
         assert tables(ws.root) == tables(clean.root), f"died at write {step}: {writes[step - 1]}"

@@ -44,12 +44,35 @@ def test_nothing_counts_when_the_run_fails_and_the_next_run_removes_what_it_left
     assert sorted(p.name for p in store.folder("observations").iterdir()) == ["about.txt", "first.parquet"]
 
 
-def test_the_same_part_again_replaces_itself(tmp_path: Path) -> None:
+def test_a_part_that_counts_is_never_rewritten(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    for _ in range(2):
-        with store.appending("ingest") as appender:
-            appender.append("observations", "night", counts("a"))
-    assert store.read("observations").height == 1
+    with store.appending("ingest") as appender:
+        appender.append("observations", "night", counts("a"))
+    with pytest.raises(CheckError, match="night is stored already"), store.appending("ingest") as appender:
+        appender.append("observations", "night", counts("b"))
+    assert store.read("observations")["post_id"].to_list() == ["a"]
+
+
+def test_a_damaged_part_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.appending("ingest") as appender:
+        appender.append("observations", "night", counts("a"))
+    path = store.folder("observations") / "night.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(CheckError, match=r"night\.parquet is damaged"):
+        Store(tmp_path).read("observations")
+    with pytest.raises(CheckError, match=r"night\.parquet is damaged"):
+        Store(tmp_path).read_part("observations", path, ["post_id"])
+
+
+def test_data_without_its_manifest_is_not_taken_for_leftovers(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.appending("ingest") as appender:
+        appender.append("observations", "night", counts("a"))
+    (tmp_path / "manifests" / "ingest.json").unlink()
+    with pytest.raises(UserError, match="git checkout"), store.appending("ingest"):
+        pass
+    assert (store.folder("observations") / "night.parquet").exists()
 
 
 def test_a_stage_refuses_to_start_where_its_history_is_gone(tmp_path: Path) -> None:
@@ -86,7 +109,7 @@ def test_a_dropped_table_is_empty_and_its_files_go_with_the_next_run(tmp_path: P
 def test_a_row_that_breaks_the_schema_is_refused_with_its_column(tmp_path: Path, rows: pl.DataFrame, said: str) -> None:
     with pytest.raises(CheckError, match=said), Store(tmp_path).appending("ingest") as appender:
         appender.append("observations", "night", rows)
-    assert not (tmp_path / "manifests").exists()
+    assert Store(tmp_path).read("observations").is_empty()
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from flickcast.embeddings.encoders import Encoder, Failures, Vectors
-from flickcast.records import Rejected
+from flickcast.records import Rejected, quarantine_record
 from flickcast.schemas import TABLES
 
 Item = TypeVar("Item")
@@ -88,7 +88,10 @@ def _rounded(name: str, vectors: Sequence[Vectors | None]) -> pl.Series:
 
 def _rejected(work: pl.DataFrame, reasons: dict[str, str]) -> list[Rejected]:
     broken = work.filter(pl.col("sha256").is_in(list(reasons))).select("post_id", "sha256", "bytes")
-    return [Rejected(content, f"post {post_id}: {reasons[sha256]}") for post_id, sha256, content in broken.iter_rows()]
+    return [
+        Rejected(quarantine_record(post_id, sha256, content), f"post {post_id}: {reasons[sha256]}")
+        for post_id, sha256, content in broken.iter_rows()
+    ]
 
 
 def _input_sha256(picture_sha256: str, text: str) -> str:

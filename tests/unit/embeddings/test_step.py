@@ -89,7 +89,7 @@ def test_rows_keep_the_schema_of_embeddings() -> None:
 
 def test_broken_picture_is_rejected_with_its_post_and_keeps_its_text() -> None:
     rows, rejected = embed_shard(work(a=b"A", b=b"!bad"), LetterEncoder(), 1)
-    assert [(item.record, item.reason) for item in rejected] == [(b"!bad", "post b: broken")]
+    assert [(item.record.endswith(b"\n!bad"), item.reason) for item in rejected] == [(True, "post b: broken")]
     assert rows.filter(post_id="b")["picture"].to_list() == [None]
     assert rows.filter(post_id="b")["text"].is_not_null().all()
 

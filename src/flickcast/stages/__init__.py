@@ -1,0 +1,30 @@
+"""One function per stage: read tables, call the step, write tables, return a report. No step is known elsewhere."""
+
+from collections.abc import Callable
+
+from flickcast.records import StageReport
+from flickcast.stages.describing import aggregate, embed, features, labels
+from flickcast.stages.intake import import_batch, ingest, read_source, store
+from flickcast.stages.learning import drift, evaluate, predict, predictions, train
+from flickcast.workspace import Workspace
+
+__all__ = [
+    "STAGES",
+    "aggregate",
+    "drift",
+    "embed",
+    "evaluate",
+    "features",
+    "import_batch",
+    "ingest",
+    "labels",
+    "predict",
+    "predictions",
+    "read_source",
+    "store",
+    "train",
+]
+
+STAGES: dict[str, Callable[[Workspace], StageReport]] = {
+    stage.__name__: stage for stage in (ingest, embed, labels, aggregate, features, train, evaluate, predict, drift)
+}

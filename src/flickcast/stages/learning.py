@@ -1,0 +1,179 @@
+"""From the matrix to predictions: train, evaluate, predict; and drift."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from flickcast.console import progress
+from flickcast.errors import UserError, nearest
+from flickcast.params import read_yaml
+from flickcast.records import StageReport
+from flickcast.splits import time_split
+from flickcast.tables import publish, publish_json
+from flickcast.workspace import Workspace, night_bounds
+
+if TYPE_CHECKING:
+    from flickcast.models import Model
+
+PLOTTED_FEATURES = 40
+
+
+def train(ws: Workspace) -> StageReport:
+    """Two models of the recipe: one of the oldest 80 %, to be judged; one of all labelled posts, to be used."""
+    from flickcast import models
+
+    params, rows, recipe = ws.params.train, ws.read("labels"), _recipe(ws)
+    if rows.height < params.min_labelled:
+        return _train_nothing(ws, rows.height)
+    with progress("train", models.fits(recipe, params)) as advance:
+        metrics = models.train(
+            ws.read("features"),
+            _feature_manifest(ws),
+            ws.read("posts"),
+            ws.vectors(),
+            rows,
+            recipe,
+            params,
+            ws.params.seed,
+            ws.root / "models" / params.recipe,
+            advance,
+        )
+    publish_json(ws.root / "metrics" / "train.json", metrics)
+    return StageReport("train", {"labelled": rows.height, "model": metrics["final"]["model"]})
+
+
+def _train_nothing(ws: Workspace, labelled: int) -> StageReport:
+    """The first nights of a workspace: no post is old enough yet. Without nights it is the user who forgot labels."""
+    words = f"{labelled} posts have a label, train.min_labelled in params.yaml asks for {ws.params.train.min_labelled}"
+    if ws.night is None:
+        raise UserError(f"{ws.root}: {words}. Import more labelled posts.")
+    publish(ws.root / "models" / "about.txt", f"No model yet: {words}.\n".encode())
+    publish_json(ws.root / "metrics" / "train.json", {"labelled": labelled})
+    return StageReport("train", {"labelled": labelled}, (f"No model tonight: {words}.",))
+
+
+def _model_folder(ws: Workspace, which: str) -> Path | None:
+    """Where a model lies; None in a night that could not train one yet."""
+    folder = ws.root / "models" / ws.params.train.recipe / which
+    return folder if ws.night is None or folder.is_dir() else None
+
+
+def _recipe(ws: Workspace) -> dict[str, Any]:
+    path = ws.root / "recipes" / f"{ws.params.train.recipe}.yaml"
+    if not path.exists():
+        known = [other.stem for other in path.parent.glob("*.yaml")]
+        raise UserError(f"params.yaml: train.recipe is '{ws.params.train.recipe}'; {nearest(path.stem, known)}")
+    return read_yaml(path)
+
+
+def _feature_manifest(ws: Workspace) -> dict[str, dict[str, Any]]:
+    content: dict[str, dict[str, Any]] = json.loads((ws.folder("features") / "manifest.json").read_text())
+    return content
+
+
+def evaluate(ws: Workspace) -> StageReport:
+    """The holdout model on the newest 20 %, beside the naive baselines and, on simulated data, the oracle."""
+    from flickcast import models
+    from flickcast.evaluation import evaluate as judge
+
+    folder = _model_folder(ws, "holdout")
+    if folder is None:
+        return _evaluate_nothing(ws)
+    model = models.load(folder)
+    labelled = ws.read("posts").join(ws.read("labels", ("post_id", "popularity")), on="post_id")
+    oldest, newest = time_split(labelled)
+    train, test = (labelled.filter(pl.col("post_id").is_in(ids.implode())) for ids in (oldest, newest))
+    predicted = model.predict(_judged_matrix(ws, oldest, test), test, ws.vectors())
+    judged = test.join(predicted, on="post_id")
+    metrics, plots = judge(judged, train, ws.read("oracle"), ws.params.evaluate, ws.params.seed)
+    plots["importances"] = model.importances().head(PLOTTED_FEATURES)
+    _keep_evaluation(ws, metrics, {name: frame.write_csv() for name, frame in plots.items()})
+    facts = {name: {key: value[key] for key in ("src", "mae")} for name, value in metrics.items() if "src" in value}
+    return StageReport("evaluate", {"split": metrics["split"], "test_posts": test.height, **facts})
+
+
+def _evaluate_nothing(ws: Workspace) -> StageReport:
+    _keep_evaluation(ws, {}, {name: "\n" for name in ("predictions", "tenths", "predictors", "importances")})
+    return StageReport("evaluate", {}, ("There is no model to judge yet.",))
+
+
+def _keep_evaluation(ws: Workspace, metrics: dict[str, Any], plots: dict[str, str]) -> None:
+    publish_json(ws.root / "metrics" / "evaluation.json", metrics)
+    for name, content in plots.items():
+        publish(ws.root / "plots" / f"{name}.csv", content.encode())
+
+
+def _judged_matrix(ws: Workspace, training_ids: pl.Series, test: pl.DataFrame) -> pl.DataFrame:
+    """The matrix of the test rows, what they know of labels coming from training rows alone."""
+    from flickcast.aggregates import as_of, user_days
+    from flickcast.features import with_other_labels
+
+    training_labels = ws.read("labels").filter(pl.col("post_id").is_in(training_ids.implode()))
+    states = as_of(test, user_days(ws.read("posts"), training_labels))
+    return with_other_labels(ws.read("features"), _feature_manifest(ws), test, ws.read("users"), states, ws.vectors())
+
+
+def predict(ws: Workspace) -> StageReport:
+    """Predictions, with an 80 % band, of every post whose label is not known yet."""
+    from flickcast import models
+
+    folder = _model_folder(ws, "final")
+    if folder is None:
+        with ws.appending("predict"):
+            return StageReport("predict", {"predicted": 0}, ("There is no model to predict with yet.",))
+    model = models.load(folder)
+    unlabelled = ws.read("posts", ("post_id",)).join(ws.read("labels", ("post_id",)), on="post_id", how="anti")
+    rows = predictions(ws, model, unlabelled)
+    with ws.appending("predict") as appender:
+        new = ws.unknown("predictions", rows).sort("post_id")
+        digest = hashlib.sha256("\n".join(new["post_id"]).encode()).hexdigest()[:8]
+        appender.append("predictions", f"{ws.night or 'import'}-{model.name}-{digest}", new)
+    return StageReport("predict", {"unlabelled": unlabelled.height, "predicted": new.height, "model": model.name})
+
+
+def predictions(ws: Workspace, model: "Model", wanted: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the table `predictions` for the wanted posts (one column, post_id)."""
+    matrix = ws.read("features").join(wanted, on="post_id", how="semi")
+    posts = ws.read("posts").join(wanted, on="post_id", how="semi")
+    predicted_at = night_bounds(ws.night)[1] if ws.night else ws.latest_seen()
+    return model.predict(matrix, posts, ws.vectors()).with_columns(
+        model=pl.lit(model.name), predicted_at=pl.lit(predicted_at)
+    )
+
+
+def drift(ws: Workspace) -> StageReport:
+    """How far the night's posts lie from the training data; Evidently's report as HTML and JSON."""
+    from flickcast.drift import drift_report
+
+    matrix, columns = ws.read("features"), _feature_manifest(ws)
+    new, known = _new_and_training_posts(ws)
+    result = drift_report(
+        matrix.join(known, on="post_id", how="semi"),
+        matrix.join(new, on="post_id", how="semi"),
+        {name: facts["kind"] for name, facts in columns.items() if name not in ws.params.drift.leave_out},
+        ws.params.drift,
+        ws.params.seed,
+    )
+    folder = ws.root / "reports" / "drift"
+    publish(folder / "drift.html", result.html.encode())
+    publish_json(folder / "drift.json", result.as_json())
+    publish_json(
+        ws.root / "metrics" / "drift.json",
+        {"verdict": result.verdict, "share": result.share, "summary": result.summary},
+    )
+    facts = {"verdict": result.verdict, "drifted_share": result.share, **result.rows}
+    return StageReport("drift", {**facts, "report": "reports/drift/drift.html"}, (result.summary,))
+
+
+def _new_and_training_posts(ws: Workspace) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Ids of the night's new posts and of the labelled ones; without a night, the newest fifth and the others."""
+    if ws.night is None:
+        older, newer = time_split(ws.read("posts", ("post_id", "posted_at")))
+        return newer.to_frame(), older.to_frame()
+    part = ws.folder("posts") / f"{ws.night}.parquet"
+    known = part in ws.parts("posts")
+    new = ws.read_part("posts", part, ("post_id",)) if known else ws.keys("posts").clear()
+    return new, ws.read("labels", ("post_id",))
