@@ -1,4 +1,8 @@
-"""Downloads of pictures: from the service's image hosts only, and never what stands in for a picture that is gone."""
+"""Downloads of pictures: from the service's image hosts only, and never what stands in for a picture that is gone.
+
+A post without picture counts as known from then on, and its picture is never asked for again. So only the host's word
+that there is none is believed; any other failure ends the night, which is then made up.
+"""
 
 import httpx
 
@@ -18,7 +22,7 @@ from flickcast.sources.web import (
 )
 
 IMAGE_DOMAIN = "staticflickr.com"
-FAILED_PICTURES = 5  # so many in a row, each tried again and again: the image host is down, not the pictures
+GONE = (404, 410)
 
 
 class ImageClient:
@@ -29,24 +33,24 @@ class ImageClient:
         self._limiter = RateLimiter(per_second)
         self._patience = patience
         self._http = http_client(api_host, timeout_seconds)
-        self._failed = 0
 
     def close(self) -> None:
         """Give the connections back."""
         self._http.close()
 
     def fetch(self, url: str) -> bytes:
-        """A JPEG. NoPictureError if there is none; TryAgainError when the host fails picture after picture."""
+        """A JPEG. NoPictureError if the host says that there is none; TryAgainError when it does not say."""
         if not self._is_allowed(url):
             raise NoPictureError("is not on an image host of the service")
         try:
             for attempt in attempts(self._patience):
                 with attempt:
-                    content = self._once(url)
-                    self._failed = 0
-                    return content
+                    return self._once(url)
         except TroubleError as error:
-            raise self._giving_up(url, error) from None
+            raise TryAgainError(
+                f"{httpx.URL(url).host} does not give a picture: it {error}, after {self._patience.attempts} tries or "
+                f"{self._patience.deadline_seconds:.0f} s. Nothing is lost: run the same command later."
+            ) from None
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _is_allowed(self, url: str) -> bool:
@@ -64,22 +68,13 @@ class ImageClient:
             response = request(self._http, "GET", url, limit=MAX_BYTES)
         except TooLargeError:
             raise NoPictureError(f"is larger than {MAX_BYTES >> 20} MiB") from None
-        if response.status_code == 429 or response.status_code >= 500:
-            raise TroubleError(f"answered {response.status_code}", retry_after(response))
         if response.is_redirect:  # a picture that is gone redirects to one that says so
             raise NoPictureError(f"is gone (HTTP {response.status_code}, a redirect)")
-        if response.status_code != 200:
+        if response.status_code in GONE:
             raise NoPictureError(f"is gone (HTTP {response.status_code})")
+        if response.status_code != 200:
+            raise TroubleError(f"answered HTTP {response.status_code}", retry_after(response))
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "image/jpeg":
             raise NoPictureError(f"came as '{printable(kind)[:40]}', not image/jpeg", response.content[:4096])
         return response.content
-
-    def _giving_up(self, url: str, error: TroubleError) -> Exception:
-        self._failed += 1
-        host = httpx.URL(url).host
-        if self._failed < FAILED_PICTURES:
-            return NoPictureError(f"could not be had: {host} {error}")
-        return TryAgainError(
-            f"{host} fails picture after picture: it {error}. Nothing is lost: run the same command later."
-        )

@@ -382,7 +382,7 @@ def test_open_flickr_reads_a_night(service: Service) -> None:
         (Response(jpeg(), media_type="text/html"), "came as 'text/html', not image/jpeg"),
         (Response(jpeg()[:100], media_type="image/jpeg"), "does not decode"),
         (Response(b"", media_type="image/jpeg"), "does not decode"),
-        (Response("", 500), "could not be had: 127.0.0.1 answered 500"),
+        (Response("", 410), "is gone (HTTP 410)"),
     ],
 )
 def test_what_is_no_picture_is_rejected_and_its_post_stays(service: Service, reply: Response, reason: str) -> None:
@@ -412,10 +412,16 @@ def test_pictures_elsewhere_are_not_asked_for(service: Service, url: str) -> Non
     assert chunk.rejected[0].reason == "picture of post 1 is not on an image host of the service"
 
 
-def test_an_image_host_that_fails_picture_after_picture_ends_the_night(service: Service) -> None:
-    service.photos = posted(8)
-    service.pictures = {f"{i}.jpg": Response("", 503) for i in range(1, 9)}
-    with connected(service) as source, pytest.raises(TryAgainError, match="fails picture after picture"):
+@pytest.mark.parametrize("status", [403, 408, 429, 500, 503])
+def test_a_picture_that_the_host_does_not_give_ends_the_night(service: Service, status: int) -> None:
+    service.photos, service.pictures = posted(3), {"2.jpg": Response("", status)}
+    with connected(service) as source, pytest.raises(TryAgainError, match=f"127.0.0.1 .* picture: .* HTTP {status}"):
+        list(source.night(NIGHT, known_post_ids=(), fresh_user_ids=()).pictures)
+
+
+def test_an_image_host_that_cannot_be_reached_ends_the_night(service: Service) -> None:
+    service.photos = [photo(1, NIGHT_STARTS, url_z=f"http://127.0.0.1:{_free_port()}/1.jpg")]
+    with connected(service) as source, pytest.raises(TryAgainError, match="does not connect"):
         list(source.night(NIGHT, known_post_ids=(), fresh_user_ids=()).pictures)
 
 
