@@ -134,3 +134,43 @@ def test_a_misspelt_command_is_exit_2_without_a_traceback(flickcast: Run, comman
     refused = flickcast(*command)
     assert refused.code == 2
     assert "Traceback" not in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("init", "{tmp}/new", "--set", "seed=["), "'seed=['"),
+        (("init", "{tmp}/new", "--set", "seed=-1"), "'seed' is -1"),
+        (("demo", "--folder", "{tmp}/file"), "file is a file"),
+        (("simulate", "corpus", "{tmp}/new", "--users", "0"), "--users"),
+        (("simulate", "corpus", "{tmp}/new", "--posts-per-day=-5"), "--posts-per-day"),
+        (("simulate", "corpus", "{tmp}/new", "--seed=-1"), "--seed"),
+        (("simulate", "serve", "--now", "today"), "--now 'today'"),
+        (("predict", "{tmp}", "-w", "{workspace}"), "--from"),
+        (("predict", "--out", "{tmp}/x.parquet", "-w", "{workspace}"), "--from"),
+        (("predict", "--from", "smpd-image", "{tmp}", "--out", "{tmp}", "-w", "{workspace}"), "is a folder"),
+    ],
+)
+def test_a_wrong_argument_is_exit_2_and_named(
+    flickcast: Run, workspace: Workspace, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "file").touch()
+    refused = flickcast(*(argument.format(tmp=tmp_path, workspace=workspace.root) for argument in arguments))
+    assert refused.code == 2, refused.err
+    assert said in refused.err
+    assert len(refused.err.splitlines()) == 1
+    assert not (tmp_path / "new" / "dvc.yaml").exists() or "seed=-1" in arguments
+
+
+def test_a_wrong_setting_is_named_with_its_value(
+    flickcast: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workspace.root / "params.yaml"
+    path.write_text(path.read_text().replace("source: files", "source: flickr"))
+    workspace.set_night(START)
+    monkeypatch.setenv("FLICKCAST_FLICKR_KEY", "canary-key")
+    monkeypatch.setenv("FLICKCAST_TIMEOUT_SECONDS", "abc")
+    refused = flickcast("ingest", "-w", workspace.root)
+    assert refused.code == 2
+    assert "FLICKCAST_TIMEOUT_SECONDS is 'abc'" in refused.err
+    assert "canary-key" not in refused.err
