@@ -97,9 +97,13 @@ def service_environment(url: str) -> Iterator[None]:
 
 
 def _clear(folder: Path) -> None:
-    """Remove an earlier demo; a folder that is not one is left alone."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+    """Remove an earlier demo, all but the marker that lets a killed removal go on; what is no demo is left alone."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file. Name a folder with --folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    found = set(folder.iterdir())
+    if found and folder / MARKER not in found:
         raise UserError(f"{folder} holds something that is no demo. Name another folder with --folder.")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     (folder / MARKER).touch()
+    for path in found - {folder / MARKER}:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -18,6 +18,8 @@ def predict_elsewhere(ws: Workspace, source: str, folder: Path, out: Path) -> St
     """
     if not out.resolve().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.resolve().parent}.")
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file in it, e.g. {out / 'predictions.parquet'}.")
     model = models.load(ws.root / "models" / ws.params.train.recipe / "final")
     batch = stages.read_source(source, folder)
     with tempfile.TemporaryDirectory(prefix="flickcast-") as scratch:

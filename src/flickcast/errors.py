@@ -1,5 +1,6 @@
 """The few ways flickcast stops: one clear sentence each, and an exit code that a caller can react to."""
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -24,6 +25,14 @@ class TryAgainError(FlickcastError):
     """A service is down, a lock is held, a budget is spent; nothing is lost (exit code 75)."""
 
     exit_code = 75
+
+
+def of_system(error: OSError) -> FlickcastError:
+    """What the operating system refused, in one sentence; a full disk is a case for trying again."""
+    sentence = f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return TryAgainError(f"{sentence}; free some and run the same command again.")
+    return FlickcastError(f"{sentence}. Put that right and run the same command again.")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

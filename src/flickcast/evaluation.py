@@ -8,7 +8,6 @@ import polars as pl
 from flickcast.errors import UserError
 from flickcast.metrics import bootstrap_interval, measures
 from flickcast.params import EvaluateParams
-from flickcast.splits import time_split as time_split
 
 Json = dict[str, Any]
 PLOTTED_ROWS = 2000

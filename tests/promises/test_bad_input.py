@@ -159,7 +159,6 @@ def test_a_wrong_argument_is_exit_2_and_named(
     assert refused.code == 2, refused.err
     assert said in refused.err
     assert len(refused.err.splitlines()) == 1
-    assert not (tmp_path / "new" / "dvc.yaml").exists() or "seed=-1" in arguments
 
 
 def test_a_wrong_setting_is_named_with_its_value(

@@ -2,13 +2,14 @@
 
 import sys
 import traceback
+from typing import NoReturn
 
 import typer
 from typer._click.exceptions import ClickException
 
 from flickcast.cli import data, stages, system
 from flickcast.console import say
-from flickcast.errors import FlickcastError
+from flickcast.errors import FlickcastError, of_system
 
 app = typer.Typer(
     name="flickcast",
@@ -42,10 +43,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            _stop(str(of_system(error)), of_system(error).exit_code, debug)
         _stop(f"Unexpected {type(error).__name__}: {error}. Run again with --debug for the details.", 1, debug)
 
 
-def _stop(sentence: str, exit_code: int, debug: bool) -> None:
+def _stop(sentence: str, exit_code: int, debug: bool) -> NoReturn:
     if debug:
         say(traceback.format_exc())
     say(f"flickcast: {sentence}")

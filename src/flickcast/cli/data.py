@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, notes, show
+from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, notes, show, working_in
 from flickcast.console import progress, say
 from flickcast.errors import UserError
 from flickcast.workspace import Workspace, create_workspace
@@ -35,9 +35,16 @@ def init(
 
 
 def _assignment(text: str) -> tuple[str, str]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     name, equals, value = text.partition("=")
     if not equals:
         raise UserError(f"--set '{text}' has no value; write it as --set name=value.")
+    try:
+        YAML(typ="safe").load(value)
+    except YAMLError:
+        raise UserError(f"--set '{text}': the value is not valid YAML; put it in quotes.") from None
     return name.strip(), value.strip()
 
 
@@ -59,23 +66,25 @@ def import_folder(source: str, folder: Path, workspace: Path, as_json: bool) -> 
 
     ws = Workspace(workspace)
     batch = read_source(source, folder)
-    with ws.lock(f"flickcast import {source}"):
+    with working_in(ws.root), ws.lock(f"flickcast import {source}"):
         report = import_batch(ws, batch)
     show(report.facts, as_json, f"import {source}:")
     notes(report.notes)
 
 
-WorldOptions = Annotated[int, typer.Option(help="Accounts in the world.")]
+UsersOption = Annotated[int, typer.Option(min=1, help="Accounts in the world.")]
+PostsOption = Annotated[float, typer.Option(min=0.1, help="Posts a day, on average.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Another seed, another world.")]
 
 
 @simulate_app.command("corpus")
 def corpus(
     folder: Annotated[Path, typer.Argument(help="Where to write the files.")],
-    users: WorldOptions = 300,
-    posts_per_day: Annotated[float, typer.Option(help="Posts a day, on average.")] = 60.0,
+    users: UsersOption = 300,
+    posts_per_day: PostsOption = 60.0,
     days: Annotated[int, typer.Option(min=2, help="How many days of posts.")] = 60,
     test_days: Annotated[int, typer.Option(min=0, help="The last days become the test split, without labels.")] = 7,
-    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
+    seed: SeedOption = 0,
     pictures: Annotated[bool, typer.Option(help="Also draw the pictures.")] = True,
 ) -> None:
     """Write a synthetic corpus in the official SMPD-Image format."""
@@ -93,21 +102,22 @@ def corpus(
 
 @simulate_app.command("serve")
 def serve(
-    users: WorldOptions = 300,
-    posts_per_day: Annotated[float, typer.Option(help="Posts a day, on average.")] = 60.0,
-    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
-    now: Annotated[str, typer.Option(help="The world's clock, ISO 8601 in UTC.")] = "2026-03-02T00:30:00",
+    users: UsersOption = 300,
+    posts_per_day: PostsOption = 60.0,
+    seed: SeedOption = 0,
+    now: Annotated[str, typer.Option(help="The world's clock, ISO 8601, by default in UTC.")] = "2026-03-02T00:30:00",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8765,
 ) -> None:
     """Serve the world as a Flickr-like API (any key works); set FLICKCAST_FLICKR_URL to the address it prints."""
     from flickcast.simulate.service import run
     from flickcast.simulate.world import World, WorldParams
 
     try:
-        clock = datetime.fromisoformat(now).replace(tzinfo=UTC)
+        moment = datetime.fromisoformat(now)
     except ValueError:
         raise UserError(f"--now '{now}' is no moment; write it like 2026-03-02T00:30:00.") from None
+    clock = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     world = World(WorldParams(seed=seed, users=users, posts_per_day=posts_per_day, start=WORLD_START))
     run(
         world,

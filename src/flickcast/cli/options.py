@@ -1,6 +1,8 @@
 """Options that many commands share, and how a command shows what it did."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,16 @@ WorkspaceOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 HERE = Path()
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Work on a folder: an error of the system that names no file, as a full disk does not, names the folder."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
 
 
 def show(result: dict[str, Any], as_json: bool, title: str = "") -> None:

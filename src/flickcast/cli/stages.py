@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, notes, show
+from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, notes, show, working_in
 from flickcast.errors import FlickcastError, UserError
 from flickcast.records import StageReport
 from flickcast.workspace import Workspace
@@ -18,7 +18,7 @@ def run_stage(name: str, folder: Path, as_json: bool) -> None:
 
     ws = Workspace(folder)
     try:
-        with ws.lock(f"flickcast {name}"):
+        with working_in(ws.root), ws.lock(f"flickcast {name}"):
             report = STAGES[name](ws)
     except FlickcastError as error:
         ws.keep_error(name, error)
@@ -36,6 +36,8 @@ def predict(
 ) -> None:
     """Predict the posts whose label is not known; with --from, posts that are not in the workspace."""
     if source is None:
+        if folder is not None or out is not None:
+            raise UserError("`flickcast predict` takes a folder and --out only with --from smpd-image or smpd-video.")
         run_stage("predict", workspace, as_json)
         return
     if folder is None or out is None:
