@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flickcast.embeddings.decoding import decode
 from flickcast.embeddings.pretrained import PACKAGED, EncoderFiles, find, list_encoders, pull
 from flickcast.params import EmbedParams
+from flickcast.pictures import decode
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +77,7 @@ class OpenClipEncoder:
                 if isinstance(picture, str):
                     failures.append((index, picture))
                 else:
-                    yield self._preprocess(picture)
+                    yield self._preprocess(picture.rgb)
 
         return self._vectors(tensors(), self._model.encode_image), failures
 

@@ -1,19 +1,17 @@
 """Pictures of posts: read one by one when asked for, checked by decoding, kept as the bytes they are."""
 
 import hashlib
-import io
 import json
-import struct
-import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
 
+from flickcast.pictures import decode
 from flickcast.records import PictureChunk, Rejected
 from flickcast.schemas import TABLES
 from flickcast.sources.files import members
@@ -21,9 +19,6 @@ from flickcast.sources.files import members
 CHUNK_POSTS = 500
 CHUNK_BYTES = 256 << 20  # a chunk ends early rather than fill the memory with large pictures
 MAX_BYTES = 64 << 20
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
-# What Pillow's readers of these formats raise on damaged files.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error)
 
 
 class NoPictureError(Exception):
@@ -67,39 +62,26 @@ class Pictures:
                 held += len(row["bytes"])
             except NoPictureError as error:
                 rejected.append(_rejected(wanted, error))
+                held += len(error.content)
             if len(rows) + len(rejected) >= self.chunk_posts or held >= CHUNK_BYTES:
                 yield _chunk(rows, rejected)
                 rows, rejected, held = [], [], 0
         if rows or rejected:
             yield _chunk(rows, rejected)
 
-    def of(self, post_ids: Collection[str]) -> "Pictures":
-        """Only the pictures of these posts."""
-        return replace(self, wanted=[wanted for wanted in self.wanted if wanted.post_id in post_ids])
-
 
 def picture_row(post_id: str, content: bytes) -> dict[str, Any]:
-    """A row of the table `images`. NoPictureError if the bytes do not decode as a whole to a picture."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                image.load()
-                width, height, mode = image.width, image.height, image.mode
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise NoPictureError("has too many pixels to be a photo", content[:4096]) from None
-    except DAMAGE as error:
-        raise NoPictureError(f"does not decode ({type(error).__name__})", content) from None
-    sha256 = hashlib.sha256(content).hexdigest()
+    """A row of the table `images`. NoPictureError if the bytes are no picture that every stage can read."""
+    picture = decode(content)
+    if isinstance(picture, str):
+        raise NoPictureError(picture, content)
     return {
         "post_id": post_id,
-        "sha256": sha256,
+        "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": content,
-        "width": width,
-        "height": height,
-        "mode": mode,
+        "width": picture.rgb.width,
+        "height": picture.rgb.height,
+        "mode": picture.mode,
     }
 
 

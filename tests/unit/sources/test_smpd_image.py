@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from challenge_files import image_post, image_posts, jpeg, write_image_split
+from PIL import Image
 
 from flickcast.errors import UserError
 from flickcast.sources import contents, smpd_image
@@ -252,6 +253,14 @@ def test_a_broken_and_a_missing_picture_are_rejected_and_their_posts_stay(tmp_pa
         "picture of post 2 cannot be read",
     ]
     assert chunk.rejected[0].record.endswith(jpeg()[:200])
+
+
+def test_a_picture_that_no_encoder_could_take_is_rejected(tmp_path: Path) -> None:
+    folder = write_image_split(tmp_path, image_posts(2), pictures=True)
+    Image.new("L", (3000, 1)).save(folder / "train/11@N01/1.jpg")
+    (chunk,) = smpd_image.read(folder).pictures
+    assert chunk.images["post_id"].to_list() == ["2"]
+    assert chunk.rejected[0].reason == "picture of post 1 has 3000 x 1 pixels, too thin a strip"
 
 
 @pytest.mark.parametrize("path", ["train/../../secret.jpg", "/etc/passwd", "..\\..\\secret.jpg", "C:\\secret.jpg"])

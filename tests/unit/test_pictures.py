@@ -7,7 +7,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from flickcast.embeddings.decoding import decode
+from flickcast.pictures import Picture, decode
 
 
 def file(format: str, mode: str = "RGB", size: tuple[int, int] = (8, 6)) -> bytes:
@@ -31,8 +31,8 @@ def file(format: str, mode: str = "RGB", size: tuple[int, int] = (8, 6)) -> byte
 )
 def test_every_format_and_mode_becomes_rgb(format: str, mode: str) -> None:
     picture = decode(file(format, mode))
-    assert isinstance(picture, Image.Image)
-    assert (picture.mode, picture.size) == ("RGB", (8, 6))
+    assert isinstance(picture, Picture)
+    assert (picture.rgb.mode, picture.rgb.size, picture.mode) == ("RGB", (8, 6), mode)
 
 
 BROKEN = {
