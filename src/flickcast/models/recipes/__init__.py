@@ -26,7 +26,7 @@ class Recipe(Protocol):
     def fit(
         self, rows: pl.DataFrame, manifest: Manifest, advance: Callable[[int], None]
     ) -> tuple[Model, dict[str, Any]]:
-        """A model fitted on these rows alone, and the metrics of its cross-validation."""
+        """A model fitted on these rows alone, and the metrics of its cross-validation, their split named."""
         ...
 
 
