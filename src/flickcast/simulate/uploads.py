@@ -9,12 +9,12 @@ from numpy.random import Generator
 
 from flickcast.schemas import TIME
 from flickcast.simulate import calibration as facts
-from flickcast.simulate.law import Floats, Integers, Law
+from flickcast.simulate.law import DAY_SECONDS, Floats, Integers, Law
 from flickcast.simulate.text import CATEGORIES, CONCEPTS, SUBCATEGORIES
 from flickcast.simulate.users import Users
 
 FIRST_POST_ID, POSTS_OF_A_DAY = 16_000_000_000, 1_000_000  # ids rise with time, as the service's do
-DAY_SECONDS, YEAR_DAYS = 86_400, 365.25
+YEAR_DAYS = 365.25
 FAVOURITE_SHARE, FAVOURITE_WEIGHTS = 0.65, (0.6, 0.25, 0.15)
 SECONDS_BETWEEN = 30.0  # pictures of one upload
 SPREAD_OF_UNIFORM = np.sqrt(12.0)  # makes a uniform number's spread 1

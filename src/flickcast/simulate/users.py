@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flickcast.schemas import TIME
 from flickcast.simulate import calibration as facts
-from flickcast.simulate.law import Floats, Integers, Law
+from flickcast.simulate.law import DAY_SECONDS, Floats, Integers, Law
 from flickcast.simulate.text import FIRST_NAMES, LAST_NAMES, PLACES
 
 FAVOURITES = 3  # subcategories a user mostly posts in
@@ -90,7 +90,9 @@ def _standard_log(counts: Integers) -> Floats:
 
 def _profiles(rng: Generator, count: int, start: datetime) -> pl.DataFrame:
     """What a profile page says, apart from counts."""
-    first_post = start - pl.Series((2.0 + 4000.0 * rng.beta(1.0, 2.0, count)) * 86_400e6).cast(pl.Duration("us"))
+    first_post = start - pl.Series((2.0 + 4000.0 * rng.beta(1.0, 2.0, count)) * DAY_SECONDS * 1e6).cast(
+        pl.Duration("us")
+    )
     place = rng.integers(0, len(PLACES), count)
     return pl.DataFrame(
         {
@@ -125,5 +127,5 @@ def _names(rng: Generator, count: int) -> list[str]:
 
 
 def _deletions(rng: Generator, count: int, start: datetime) -> list[datetime | None]:
-    gone, seconds = rng.random(count) < facts.DELETED, rng.integers(0, DELETION_DAYS * 86_400, count)
+    gone, seconds = rng.random(count) < facts.DELETED, rng.integers(0, DELETION_DAYS * DAY_SECONDS, count)
     return [start + timedelta(seconds=int(s)) if g else None for g, s in zip(gone, seconds, strict=True)]

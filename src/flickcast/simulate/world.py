@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.random import Generator
 
-from flickcast.schemas import TIME
+from flickcast.errors import UserError
+from flickcast.schemas import EARLIEST, TIME
 from flickcast.simulate.calibration import USER_NUMBERS
-from flickcast.simulate.law import Floats, Integers, Law
+from flickcast.simulate.law import DAY_SECONDS, Floats, Integers, Law
 from flickcast.simulate.uploads import (
     FIRST_POST_ID,
     POSTS_OF_A_DAY,
@@ -27,12 +28,20 @@ from flickcast.simulate.wording import with_words
 CACHED_DAYS = 512  # a day's numbers weigh about 150 bytes a post
 CACHED_TEXTS = 64
 COMMENT_EVERY = 6  # faves
+LIMITS = {
+    "seed": (0, 2**63 - 1),
+    "users": (1, 10_000_000),
+    "posts_per_day": (0.1, POSTS_OF_A_DAY / 10),  # a good Saturday brings three times as many
+    "maturity_days": (0.01, 3650),
+    "picture_size": (1, 4096),
+}
+LAST_START = date(2100, 1, 1)
 STREAMS = ("users", "taste", "uploads", "words")
 
 
 @dataclass(frozen=True)
 class WorldParams:
-    """What a world is made of; two worlds with equal parameters are equal."""
+    """What a world is made of; two worlds with equal parameters are equal. UserError for what makes no world."""
 
     seed: int = 0
     users: int = 2000
@@ -41,6 +50,14 @@ class WorldParams:
     maturity_days: float = 7.0
     picture_size: int = 64
     law: Law = field(default_factory=Law)
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise UserError(f"no world with {name} {value}; choose from {least:,} to {most:,}.")
+        if not EARLIEST.date() <= self.start < LAST_START:
+            raise UserError(f"no world starts on {self.start}; choose a day from {EARLIEST:%Y-%m-%d} to {LAST_START}.")
 
 
 class World:
@@ -95,7 +112,7 @@ class World:
     def views(self, posts: pl.DataFrame, moment: datetime) -> Integers:
         """Views of these posts at a moment; 0 before they appeared."""
         age = pl.select(pl.lit(moment, dtype=TIME) - posts["posted_at"]).to_series().dt.total_seconds()
-        return self._views_at_age(posts, age.to_numpy() / 86_400)
+        return self._views_at_age(posts, age.to_numpy() / DAY_SECONDS)
 
     def views_at_maturity(self, posts: pl.DataFrame) -> Integers:
         """Views of these posts when their label is read."""

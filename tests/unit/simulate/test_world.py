@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from scipy.stats import spearmanr
 
+from flickcast.errors import UserError
 from flickcast.simulate import calibration as facts
 from flickcast.simulate.law import label
 from flickcast.simulate.text import CONCEPTS, SUBCATEGORIES
@@ -22,6 +23,35 @@ def test_a_day_is_the_same_alone_and_after_others(world: World):
 def test_another_seed_is_another_world(world: World):
     other = World(WorldParams(seed=8, users=120, posts_per_day=80.0, start=date(2016, 1, 1)))
     assert not other.numbers(0)["level"].equals(world.numbers(0)["level"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("users", 0),
+        ("users", -5),
+        ("users", 10**12),
+        ("posts_per_day", 0.0),
+        ("posts_per_day", -1.0),
+        ("posts_per_day", float("nan")),
+        ("posts_per_day", 1e9),
+        ("seed", -1),
+        ("maturity_days", 0.0),
+        ("picture_size", 0),
+        ("start", date(1, 1, 1)),
+        ("start", date(9999, 12, 31)),
+    ],
+)
+def test_a_world_that_cannot_be_is_refused_by_name(name: str, value: object):
+    told = "starts on" if name == "start" else name
+    with pytest.raises(UserError, match=rf"no world .*{told} .*; choose"):
+        WorldParams(**{name: value})
+
+
+def test_the_smallest_world_has_posts_and_no_warnings(recwarn: pytest.WarningsRecorder):
+    world = World(WorldParams(users=1, posts_per_day=0.1))
+    assert world.posts(0).height >= 1
+    assert not list(recwarn)
 
 
 def test_nothing_happens_before_the_first_day(world: World):
