@@ -95,7 +95,6 @@ class FlickrClient:
         self._patience = patience
         self._http = http_client(self.host, timeout_seconds)
         self._reached = False
-        self.calls = 0
 
     def close(self) -> None:
         """Give the connections back."""
@@ -116,7 +115,6 @@ class FlickrClient:
 
     def _once(self, method: str, expect: str, arguments: dict[str, str | int]) -> Answer:
         self._limiter.wait()
-        self.calls += 1
         form = {
             "method": method,
             "api_key": self._key.get_secret_value(),
