@@ -26,6 +26,17 @@ def require_unique(raw: pl.DataFrame, place: str, key: str = "Pid") -> None:
         )
 
 
+def require_times(raw: pl.DataFrame, moment: pl.Expr, key: str, form: str) -> None:
+    """UserError if a post has no moment; `key` names the posts, `form` what was expected, `place` holds the file."""
+    without = raw.filter(raw.select(moment.is_null()).to_series()).sort(key)
+    if without.height:
+        row = without.row(0, named=True)
+        raise UserError(
+            f"{row['place']}: post {row[key]} has no {form}, nor have {without.height - 1} others. "
+            "A post without time cannot be used: correct the file or take the posts out."
+        )
+
+
 def of_same_height(rows: int, file: DataFile, posts: int, first: DataFile) -> None:
     """UserError if a file has not one row per post."""
     if rows != posts:

@@ -9,7 +9,14 @@ from flickcast.errors import UserError
 from flickcast.records import Batch
 from flickcast.schemas import TABLES
 from flickcast.sources import columns
-from flickcast.sources.challenge import accepted, changes_of_users, joined, of_same_height, require_unique
+from flickcast.sources.challenge import (
+    accepted,
+    changes_of_users,
+    joined,
+    of_same_height,
+    require_times,
+    require_unique,
+)
 from flickcast.sources.contents import read_numbers, read_records
 from flickcast.sources.files import (
     USER_FOLDER,
@@ -53,7 +60,7 @@ def read(folder: Path) -> Batch:
     splits = sorted({split for split, _ in files})
     raw = pl.concat([_read_split(files, split) for split in splits], how="diagonal")
     require_unique(raw, str(folder))
-    _require_times(raw)
+    require_times(raw, columns.unix_time("Postdate"), "Pid", "Postdate in unix seconds")
     posts, rejected = accepted(raw.with_columns(**_post_columns()), ALL_KEYS)
     pictures = _pictures(folder, files, posts)
     return Batch(
@@ -96,7 +103,7 @@ def _read_split(files: dict[Name, DataFile], split: str) -> pl.DataFrame:
         _by_row(files, split, "label", raw).alias("popularity"),
         _by_row(files, split, "oracle", raw).alias("oracle"),
         _paths(files, split, raw).alias("path"),
-        place_file=pl.lit(files[split, "place"].place),
+        place=pl.lit(files[split, "place"].place),
     )
 
 
@@ -118,16 +125,6 @@ def _paths(files: dict[Name, DataFile], split: str, raw: pl.DataFrame) -> pl.Ser
     listed = pl.Series(file.lines(), dtype=pl.String).str.strip_chars(" \t\"'").str.replace_all("\\", "/", literal=True)
     of_same_height(listed.len(), file, raw.height, files[split, "category"])
     return usual.zip_with(listed.str.contains("://") | (listed == ""), listed.str.strip_prefix("./"))
-
-
-def _require_times(raw: pl.DataFrame) -> None:
-    without = raw.filter(raw.select(columns.unix_time("Postdate").is_null()).to_series()).sort("Pid")
-    if without.height:
-        row = without.row(0, named=True)
-        raise UserError(
-            f"{row['place_file']}: post {row['Pid']} has no Postdate in unix seconds, nor have "
-            f"{without.height - 1} others. A post without time cannot be used: correct the file or take the posts out."
-        )
 
 
 def _post_columns() -> dict[str, pl.Expr]:

@@ -9,7 +9,7 @@ from flickcast.errors import UserError
 from flickcast.records import Batch
 from flickcast.schemas import TABLES
 from flickcast.sources import columns
-from flickcast.sources.challenge import accepted, changes_of_users, joined, require_unique
+from flickcast.sources.challenge import accepted, changes_of_users, joined, require_times, require_unique
 from flickcast.sources.contents import read_json_lines
 from flickcast.sources.files import DataFile, Name, find_files
 
@@ -36,7 +36,7 @@ def read(folder: Path) -> Batch:
     splits = sorted({split for split, _ in files})
     raw = pl.concat([_read_split(files, split) for split in splits])
     require_unique(raw, str(folder), "pid")
-    _require_times(raw)
+    require_times(raw, _moment(), "pid", "post_time of the form YYYY-MM-DD HH:MM")
     posts, rejected = accepted(raw.with_columns(**_post_columns()), KEYS["posts"])
     return Batch(
         source="smpd-video",
@@ -99,16 +99,6 @@ def _moment() -> pl.Expr:
     minutes = columns.value("post_time").str.replace("T", " ", literal=True).str.slice(0, 19)
     whole = pl.when(minutes.str.len_chars() == 16).then(minutes + ":00").otherwise(minutes)
     return whole.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False).dt.replace_time_zone("UTC")
-
-
-def _require_times(raw: pl.DataFrame) -> None:
-    without = raw.filter(raw.select(_moment().is_null()).to_series()).sort("pid")
-    if without.height:
-        row = without.row(0, named=True)
-        raise UserError(
-            f"{row['place']}: post {row['pid']} has no post_time of the form YYYY-MM-DD HH:MM, nor have "
-            f"{without.height - 1} others. A post without time cannot be used: correct the file or take the posts out."
-        )
 
 
 def _post_columns() -> dict[str, pl.Expr]:
