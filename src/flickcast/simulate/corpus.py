@@ -6,28 +6,23 @@ import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import Any, TextIO
 
 import polars as pl
 
 from flickcast.errors import UserError
-from flickcast.simulate import answers
+from flickcast.simulate.corpus_records import RECORDS
 from flickcast.simulate.law import label
 from flickcast.simulate.oracle import evidence_until, expected
 from flickcast.simulate.pictures import render
 from flickcast.simulate.service import appearance
-from flickcast.simulate.text import PLACES
 from flickcast.simulate.wording import category_names
 from flickcast.simulate.world import World
 
-Record: TypeAlias = dict[str, str]
 encode = json.JSONEncoder(ensure_ascii=False).encode
 
-DESCRIPTION_LENGTH, PLACE_LENGTH = 399, 400  # of the vectors that stand for a user's own words
-NAMES = ("category", "text", "temporalspatial_information", "user_data", "additional_information")
 NOTE = """A simulated corpus in the format of the SMP Challenge's image track.
 Nothing here comes from real people. Post and user ids are those of the simulated service of the same seed.
 <split>_oracle.txt holds, row by row, the expected label given all that could be observed when the post appeared.
@@ -149,7 +144,7 @@ class _Writer:
     def __init__(self, folder: Path, split: str, pictures: bool) -> None:
         self.folder, self.split, self.pictures = folder, split, pictures
         self.rows = 0
-        self.lists = {name: self._open(f"{name}.json") for name in NAMES}
+        self.lists = {name: self._open(f"{name}.json") for name in RECORDS}
         self.lines = {name: self._open(f"{name}.txt") for name in ("img_filepath", "label", "oracle")}
 
     def _open(self, name: str) -> TextIO:
@@ -181,53 +176,3 @@ class _Writer:
         if self.pictures:
             (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / path).write_bytes(render(appearance(row), picture_size))
-
-
-def _category(row: dict[str, Any]) -> Record:
-    return {"Category": row["category_name"], "Subcategory": row["subcategory_name"], "Concept": row["concept_name"]}
-
-
-def _text(row: dict[str, Any]) -> Record:
-    return {"Title": row["title"], "Mediatype": row["media_type"], "Alltags": " ".join(row["tags"])}
-
-
-def _time_and_place(row: dict[str, Any]) -> Record:
-    """Without a place all three are the text 0."""
-    return {
-        "Postdate": str(int(row["posted_at"].timestamp())),
-        "Latitude": str(row["latitude"] or 0),
-        "Longitude": str(row["longitude"] or 0),
-        "Geoaccuracy": str(row["geo_accuracy"] or 0),
-    }
-
-
-def _user_data(row: dict[str, Any]) -> Record:
-    return {
-        "photo_firstdate": str(int(row["first_post_at"].timestamp())),
-        "photo_count": str(row["photo_count"]),
-        "ispro": str(int(row["is_pro"])),
-        "canbuypro": str(int(row["can_buy_pro"])),
-        "timezone_offset": str(PLACES[row["place"]][3]),
-        "timezone_timezone_id": str(row["place"]),
-        "photo_firstdatetaken": answers.first_taken(row).astimezone(UTC).strftime("%Y%m%d%H"),
-        "user_description": _vector(row["description_seed"], DESCRIPTION_LENGTH),
-        "location_description": _vector(row["place"], PLACE_LENGTH) if row["shows_place"] else "",
-    }
-
-
-@lru_cache(maxsize=8192)
-def _vector(seed: int, length: int) -> str:
-    """Numbers that stand for a text, mostly zero; equal seeds give equal texts."""
-    numbers = ["0"] * length
-    for step in range(5):
-        numbers[(seed * 31 + step * 97) % length] = f"0.{(seed + step) % 9 + 1}"
-    return ",".join(numbers)
-
-
-def _additional(row: dict[str, Any]) -> Record:
-    return {"Pathalias": answers.alias(row) or "None", "Ispublic": "1", "Mediastatus": "ready"}
-
-
-RECORDS: dict[str, Callable[[dict[str, Any]], Record]] = dict(
-    zip(NAMES, (_category, _text, _time_and_place, _user_data, _additional), strict=True)
-)
