@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flickcast import graph, history
 from flickcast.console import track
 from flickcast.errors import TryAgainError
+from flickcast.leftovers import clear_leftovers
 from flickcast.workspace import Workspace
 from flows.summary import as_markdown, keep_stage, night_summary
 
@@ -30,7 +31,8 @@ class NightParams(BaseModel):
     workspace: Path = Field(description="Folder of the workspace, on the worker's machine.")
     date: dt.date | None = Field(
         None,
-        description="The one night to run (or repeat). Empty: all since the last published, up to yesterday (UTC).",
+        description="The one night to run; of finished ones only the newest can be repeated. "
+        "Empty: all since the last published, up to yesterday (UTC).",
     )
     force: bool = Field(False, description="Run stages even where nothing they depend on has changed.")
     retries: int = Field(2, ge=0, le=10, description="How often a stage is tried again when a service is down.")
@@ -42,9 +44,9 @@ def nightly(night: NightParams) -> list[dict[str, Any]]:
     """Run a night, or all that were missed, oldest first; the summary of each is an artifact of the run."""
     root = Workspace(night.workspace).root
     with one_at_a_time(root):
+        clear_leftovers(root)
         history.initialise(root)
-        dates = [night.date] if night.date else history.missed_dates(root)
-        return [_run(root, date, night) for date in dates]
+        return [_run(root, date, night) for date in history.nights_to_run(root, night.date)]
 
 
 @contextmanager
@@ -76,7 +78,7 @@ def _run(root: Path, date: dt.date, night: NightParams) -> dict[str, Any]:
 
 
 def _as_task(stage: str, night: NightParams) -> "Task[[Path, dt.date, str, bool], None]":
-    return run_stage.with_options(name=stage, retries=night.retries, retry_delay_seconds=night.retry_seconds)
+    return stage_task.with_options(name=stage, retries=night.retries, retry_delay_seconds=night.retry_seconds)
 
 
 def _is_worth_retrying(task: "Task[..., Any]", run: TaskRun, state: State) -> bool:
@@ -84,7 +86,7 @@ def _is_worth_retrying(task: "Task[..., Any]", run: TaskRun, state: State) -> bo
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, result_serializer="json", retry_condition_fn=_is_worth_retrying)
-def run_stage(root: Path, date: dt.date, stage: str, force: bool) -> None:
+def stage_task(root: Path, date: dt.date, stage: str, force: bool) -> None:
     """One stage through DVC; what it prints becomes the run's log."""
     started = time.monotonic()
     has_run = graph.run_stage(root, stage, force=force, show=get_run_logger().info)
@@ -94,4 +96,4 @@ def run_stage(root: Path, date: dt.date, stage: str, force: bool) -> None:
 @task(cache_policy=NO_CACHE, persist_result=False, result_serializer="json")
 def publish(root: Path, date: dt.date) -> dict[str, Any]:
     """Push the night's data to DVC's remote and commit what describes it."""
-    return history.publish(root, f"Night of {date}")
+    return history.publish(root, f"Night of {date}", date)

@@ -10,14 +10,16 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flickcast.errors import FlickcastError, TryAgainError
+from flickcast.errors import FlickcastError, TryAgainError, UserError
 from flickcast.graph import open_repo
 from flickcast.leash import GIT_LOCATIONS, dvc, private_site_cache, site_cache
+from flickcast.tables import publish_json
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
 OWN_FILES = ("dvc.yaml", "dvc.lock", "params.yaml", "night.yaml", "recipes", ".gitignore", ".dvcignore")
+FINISHED = "manifests/nights.json"
 FIRST_COMMIT = (*OWN_FILES, "prefect.yaml", ".dvc/config", ".dvc/.gitignore")
 
 
@@ -41,9 +43,10 @@ def initialise(root: Path) -> None:
         _commit(root, [name for name in FIRST_COMMIT if (root / name).exists()], "A new workspace")
 
 
-def publish(root: Path, message: str) -> dict[str, Any]:
+def publish(root: Path, message: str, night: date | None = None) -> dict[str, Any]:
     """Push the data, see that it arrived, then commit what describes it; no commit where nothing changed.
 
+    With this commit, and not before, `night` is finished.
     Returns the commit (after it), the number of files pushed, and the number of objects seen on the remote.
     """
     pushed = _push(root)
@@ -53,25 +56,55 @@ def publish(root: Path, message: str) -> dict[str, Any]:
         missing, seen = _missing_on_remote(root, repair=False)
     if missing:
         raise TryAgainError(f"{root}: {len(missing)} objects did not arrive on DVC's remote. Run the command again.")
+    if night:
+        finished = sorted({*finished_nights(root), night})
+        publish_json(root / FINISHED, {"nights": [night.isoformat() for night in finished]})
     _commit(root, _files_of_git(root), message)
     return {"commit": _git(root, "rev-parse", "HEAD"), "pushed": pushed, "on_remote": seen}
 
 
 def finished_nights(root: Path) -> list[date]:
-    """The nights that have been published: the batches named by a date in the last commit's ingest manifest."""
-    text = _git(root, "show", "HEAD:./manifests/ingest.json", may_fail=True)
-    names = json.loads(text)["batches"] if text else ()
+    """The nights that have been published, oldest first: those that the last commit names."""
+    text = _git(root, "show", f"HEAD:./{FINISHED}", may_fail=True)
+    return sorted(date.fromisoformat(name) for name in json.loads(text)["nights"]) if text else []
+
+
+def begun_nights(root: Path) -> list[date]:
+    """The nights whose posts have been taken in, whether the rest of the night was done or not."""
+    path = root / "manifests" / "ingest.json"
+    names = json.loads(path.read_bytes())["batches"] if path.exists() else ()
     return sorted(date.fromisoformat(name) for name in names if re.fullmatch(r"\d{4}-\d{2}-\d{2}", name))
+
+
+def nights_to_run(root: Path, night: date | None) -> list[date]:
+    """The night asked for, else all missed ones; UserError where it is finished and a newer one is, too.
+
+    A night that was left out may be run after newer ones. Model and report are then as of that night, until the next
+    night or until the newest one is repeated.
+    """
+    if night is None:
+        return missed_dates(root)
+    finished = finished_nights(root)
+    if night in finished and night != finished[-1]:
+        raise UserError(
+            f"The night of {night} is finished, and only the newest can be repeated: `--date {finished[-1]}`."
+        )
+    return [night]
 
 
 def missed_dates(root: Path) -> list[date]:
     """The nights to catch up on now: those after the last published one, up to yesterday (UTC)."""
-    return missed_nights(finished_nights(root), datetime.now(UTC).date() - timedelta(days=1))
+    return missed_nights(finished_nights(root), begun_nights(root), yesterday())
 
 
-def missed_nights(finished: list[date], last: date) -> list[date]:
-    """The nights after the newest finished one up to `last`; only `last` where none has been finished yet."""
-    start = max(finished) + timedelta(days=1) if finished else last
+def yesterday() -> date:
+    """The last day that is over, in UTC."""
+    return datetime.now(UTC).date() - timedelta(days=1)
+
+
+def missed_nights(finished: list[date], begun: list[date], last: date) -> list[date]:
+    """The nights after the newest finished one up to `last`; where none is finished, from the first that was begun."""
+    start = max(finished) + timedelta(days=1) if finished else min([*begun, last])
     return [start + timedelta(days=number) for number in range((last - start).days + 1)]
 
 
@@ -131,7 +164,7 @@ def _files_of_git(root: Path) -> list[str]:
     """What a night's commit holds, by name: `git add --all` could take data that DVC has not listed as ignored yet."""
     with open_repo(root) as repo:
         outs = [(Path(out.fs_path), out.use_cache) for out in repo.index.outs]
-    paths = [root / name for name in OWN_FILES]
+    paths = [root / name for name in (*OWN_FILES, FINISHED)]
     paths += [path for path, is_cached in outs if not is_cached]
     paths += [path.parent / ".gitignore" for path, is_cached in outs if is_cached]
     return sorted({str(path.relative_to(root)) for path in paths if path.exists()})

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flickcast.errors import TryAgainError, UserError
-from flickcast.history import finished_nights
+from flickcast.errors import CheckError, TryAgainError, UserError
+from flickcast.history import begun_nights, finished_nights
 from flows.local import local_prefect, run_nights
 from tests.toys import stage, toy, wait_for
 
@@ -56,7 +56,7 @@ def test_two_nights_under_one_server_leave_commits_and_nothing_running(tmp_path)
     assert first["commit"] != second["commit"]
     assert list(second["stages"]) == ["ingest", "middle", "last"]
     assert (root / "last.txt").read_text() == "2026-01-012026-01-02"
-    assert finished_nights(root) == [SECOND]  # the toy names its last night only
+    assert finished_nights(root) == [FIRST, SECOND]
     assert not processes_naming(f"flickcast.leash {os.getpid()} ")
     assert not list((root / ".flickcast").rglob("*.pickle"))
     assert not (root / ".flickcast/prefect/storage").exists()
@@ -67,6 +67,45 @@ def test_a_night_again_changes_nothing(prefect, tmp_path):
     (first,) = run(root, date=FIRST)
     (again,) = run(root, date=FIRST)
     assert again == {**first, "pushed": 0}
+
+
+def test_of_finished_nights_only_the_newest_can_be_repeated(prefect, tmp_path):
+    root = toy(tmp_path)
+    run(root, date=FIRST)
+    (newest,) = run(root, date=SECOND)
+    with pytest.raises(UserError, match=r"2026-01-01 is finished, and only the newest can be repeated.*2026-01-02"):
+        run(root, date=FIRST)
+    assert "2026-01-02" in (root / "night.yaml").read_text()
+    assert run(root, date=SECOND) == [{**newest, "pushed": 0}]
+
+
+def test_a_night_that_was_left_out_can_be_run_later(prefect, tmp_path):
+    root = toy(tmp_path)
+    run(root, date=SECOND)
+    run(root, date=FIRST)
+    assert finished_nights(root) == [FIRST, SECOND]
+    run(root, date=SECOND)
+    assert "2026-01-02" in (root / "night.yaml").read_text()
+
+
+def test_what_a_killed_night_left_behind_does_not_stop_the_next(prefect, tmp_path):
+    root = toy(tmp_path)
+    (root / ".dvc/tmp/rwlock").write_text('{"write": {"')
+    (root / ".git/index.lock").touch()
+    run(root, date=FIRST)
+    assert finished_nights(root) == [FIRST]
+
+
+def test_a_night_that_failed_after_its_posts_came_in_is_run_again(prefect, tmp_path, monkeypatch):
+    root = toy(tmp_path)
+    rest = (root / "dvc.yaml").read_text()
+    (root / "dvc.yaml").write_text(rest.replace("cat middle.txt", "exit 1; cat middle.txt"))
+    with pytest.raises(CheckError):
+        run(root, date=FIRST)
+    assert begun_nights(root) == [FIRST]
+    (root / "dvc.yaml").write_text(rest)
+    monkeypatch.setattr("flickcast.history.yesterday", lambda: SECOND)
+    assert [summary["night"] for summary in run(root)] == ["2026-01-01", "2026-01-02"]
 
 
 def test_without_a_date_the_missed_nights_are_run(prefect, tmp_path, monkeypatch):

@@ -9,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from flickcast.errors import UserError
 from flickcast.graph import run_stage, stage_names
-from flickcast.history import finished_nights, initialise, missed_nights, publish
+from flickcast.history import (
+    FINISHED,
+    begun_nights,
+    finished_nights,
+    initialise,
+    missed_nights,
+    nights_to_run,
+    publish,
+)
 from tests.toys import toy
 
 
@@ -69,14 +78,14 @@ def test_a_night_commits_small_files_and_pushes_the_rest(root):
     (root / "staged.txt").write_text("mine too")
     git(root, "add", "staged.txt")
     night(root, 1)
-    published = publish(root, "Night of 2026-01-01")
+    published = publish(root, "Night of 2026-01-01", date(2026, 1, 1))
     assert published["pushed"] == 2  # the folder and its one file; middle.txt and last.txt hold the same bytes
     assert git(root, "show", "--name-only", "--format=%s").split() == [
         *("Night", "of", "2026-01-01"),
-        *(".gitignore", "data/.gitignore", "dvc.lock", "manifests/ingest.json"),
+        *(".gitignore", "data/.gitignore", "dvc.lock", "manifests/ingest.json", "manifests/nights.json"),
     ]
     assert git(root, "status", "--short").splitlines() == ["A  staged.txt", "?? night", "?? private.txt"]
-    again = publish(root, "Night of 2026-01-01")
+    again = publish(root, "Night of 2026-01-01", date(2026, 1, 1))
     assert again == {**published, "pushed": 0}
     assert finished_nights(root) == [date(2026, 1, 1)]
 
@@ -92,21 +101,40 @@ def test_what_vanished_from_the_remote_is_pushed_again(root):
     assert lost.exists()
 
 
-def test_no_night_is_finished_before_the_first_is_published(root):
+def test_a_night_is_finished_when_it_is_published_and_not_when_its_posts_are_in(root):
     night(root, 1)
+    assert begun_nights(root) == [date(2026, 1, 1)]
     assert finished_nights(root) == []
+    night(root, 2)
+    publish(root, "Night of 2026-01-02", date(2026, 1, 2))
+    assert finished_nights(root) == [date(2026, 1, 2)]
+    (root / FINISHED).write_text('{"nights": ["2026-01-03"]}')  # killed right before the commit
+    assert finished_nights(root) == [date(2026, 1, 2)]
 
 
 @pytest.mark.parametrize(
-    ("finished", "expected"),
+    ("finished", "begun", "expected"),
     [
-        ([], [5]),
-        ([1], [2, 3, 4, 5]),
-        ([4, 2], [5]),
-        ([5], []),
-        ([9], []),
+        ([], [], [5]),
+        ([], [3, 4], [3, 4, 5]),
+        ([], [9], [5]),
+        ([1], [1], [2, 3, 4, 5]),
+        ([1], [1, 3], [2, 3, 4, 5]),
+        ([4, 2], [1, 2, 4], [5]),
+        ([5], [5], []),
+        ([9], [9], []),
     ],
 )
-def test_missed_nights_follow_the_newest_finished_one(finished, expected):
-    days = [date(2026, 1, day) for day in finished]
-    assert missed_nights(days, date(2026, 1, 5)) == [date(2026, 1, day) for day in expected]
+def test_missed_nights_follow_the_newest_finished_one(finished, begun, expected):
+    done, known = ([date(2026, 1, day) for day in days] for days in (finished, begun))
+    assert missed_nights(done, known, date(2026, 1, 5)) == [date(2026, 1, day) for day in expected]
+
+
+def test_a_finished_night_is_refused_when_a_newer_one_is_finished(root):
+    first, second, third = (date(2026, 1, day) for day in (1, 2, 3))
+    for day in (first, third):
+        publish(root, f"Night of {day}", day)
+    with pytest.raises(UserError, match=r"2026-01-01 is finished, and only the newest can be repeated.*2026-01-03"):
+        nights_to_run(root, first)
+    assert nights_to_run(root, second) == [second]
+    assert nights_to_run(root, third) == [third]
