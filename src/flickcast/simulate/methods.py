@@ -1,11 +1,10 @@
 """The methods of the simulated service: arguments in, the answer's body out, refused with the real API's codes."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -13,22 +12,12 @@ import polars as pl
 from flickcast.simulate import answers
 from flickcast.simulate.answers import Json
 from flickcast.simulate.law import Integers
+from flickcast.simulate.matching import Arguments, RefusedError, matching
 from flickcast.simulate.oracle import evidence_until, expected
 from flickcast.simulate.world import World
 
-Arguments: TypeAlias = Mapping[str, str]
-
 LIMITING = ("user_id", "tags", "text", "min_upload_date", "max_upload_date")
-INDEX_LAG_DAYS = 2  # posts of a deleted account are still found for this long
 MOST_CONTACTS = 1000
-
-
-class RefusedError(Exception):
-    """The service says no, with the real API's code."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
 
 
 @dataclass
@@ -104,7 +93,7 @@ def search(simulation: Simulation, arguments: Arguments, base_url: str) -> Json:
     """flickr.photos.search: a page of the posts that match."""
     if not any(arguments.get(name) for name in LIMITING):
         raise RefusedError(3, "Parameterless searches have been disabled. Please use flickr.photos.getRecent instead.")
-    found = _matching(simulation, arguments)
+    found = matching(simulation.world, simulation.clock.now, arguments, simulation.places)
     per_page, page = _paging(arguments, simulation.limits.per_page, simulation.limits.most_per_page)
     shown = found[_slice(simulation.limits, found.height, page, per_page)]
     rows = _rows(simulation, shown, base_url)
@@ -141,59 +130,6 @@ def _rows(simulation: Simulation, posts: pl.DataFrame, base_url: str) -> list[an
     return [{**row, "base_url": base_url, "picture_size": size} for row in rows]
 
 
-def _matching(simulation: Simulation, arguments: Arguments) -> pl.DataFrame:
-    """Posts that exist now and fit the arguments, in the asked order."""
-    world, now = simulation.world, simulation.clock.now
-    low = _moment(arguments.get("min_upload_date")) or world.midnight
-    high = min(_moment(arguments.get("max_upload_date")) or now, now)
-    wanted = _conditions(simulation, arguments) & pl.col("posted_at").is_between(low, high)
-    days = range(max(0, world.day_of(low)), world.day_of(high) + 1)
-    found = pl.concat([world.posts(-1), *(world.posts(day).filter(wanted) for day in days)])
-    order = arguments.get("sort", "date-posted-desc")
-    if order.startswith("interestingness"):
-        found = found.with_columns(pl.Series("interest", world.views(found, now)))
-        return found.sort("interest", "post", descending=order.endswith("desc")).drop("interest")
-    return found if order.endswith("asc") else found.reverse()
-
-
-def _conditions(simulation: Simulation, arguments: Arguments) -> pl.Expr:
-    wanted = ~pl.col("user").is_in(_vanished(simulation))
-    if user_id := arguments.get("user_id"):
-        wanted &= pl.col("user") == _user(simulation, user_id, code=2, message="Unknown user")
-    if licences := arguments.get("license"):
-        wanted &= pl.col("licence").is_in(licences.split(","))
-    if (media := arguments.get("media", "all")) != "all":
-        wanted &= pl.col("media_type") == media.removesuffix("s")
-    if (has_geo := arguments.get("has_geo")) is not None:
-        wanted &= pl.col("geotagged") == (has_geo not in ("0", "false", ""))
-    if text := arguments.get("text"):
-        wanted &= pl.col("title").str.contains(text, literal=True) | pl.col("tags").list.contains(text)
-    if tags := arguments.get("tags"):
-        together = pl.all_horizontal if arguments.get("tag_mode") == "all" else pl.any_horizontal
-        wanted &= together([pl.col("tags").list.contains(tag.strip()) for tag in tags.split(",")])
-    return wanted
-
-
-def _vanished(simulation: Simulation) -> list[int]:
-    lag = pl.duration(days=INDEX_LAG_DAYS)
-    gone = simulation.world.users.profiles.with_row_index("user").filter(
-        pl.col("deleted_at") + lag <= simulation.clock.now
-    )
-    return gone["user"].to_list()
-
-
-def _moment(text: str | None) -> datetime | None:
-    """A time argument: unix seconds, or a date and time, which we read as UTC."""
-    if not text:
-        return None
-    try:
-        if text.isdecimal():
-            return datetime.fromtimestamp(int(text), UTC)
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except (ValueError, OverflowError, OSError):
-        raise RefusedError(18, f"Illogical arguments: {text} is not a time") from None
-
-
 def _paging(arguments: Arguments, usual: int, most: int) -> tuple[int, int]:
     """Posts per page and page; what is no number counts as not given, as with the real API."""
     per_page, page = (arguments.get(name, "") for name in ("per_page", "page"))
@@ -201,14 +137,10 @@ def _paging(arguments: Arguments, usual: int, most: int) -> tuple[int, int]:
     return min(max(wanted, 1), most), max(int(page) if page.isdecimal() else 1, 1)
 
 
-def _user(simulation: Simulation, user_id: str, code: int = 1, message: str = "User not found") -> int:
-    if user_id not in simulation.places:
-        raise RefusedError(code, message)
-    return simulation.places[user_id]
-
-
 def _living(simulation: Simulation, arguments: Arguments) -> int:
-    user = _user(simulation, arguments.get("user_id", ""))
+    user = simulation.places.get(arguments.get("user_id", ""))
+    if user is None:
+        raise RefusedError(1, "User not found")
     deleted_at = simulation.world.users.profiles["deleted_at"][user]
     if deleted_at is not None and deleted_at <= simulation.clock.now:
         raise RefusedError(5, "User deleted")
