@@ -141,7 +141,9 @@ def test_a_misspelt_command_is_exit_2_without_a_traceback(flickcast: Run, comman
     [
         (("init", "{tmp}/new", "--set", "seed=["), "'seed=['"),
         (("init", "{tmp}/new", "--set", "seed=-1"), "'seed' is -1"),
+        (("init", "{tmp}/file"), "is a file"),
         (("demo", "--folder", "{tmp}/file"), "file is a file"),
+        (("simulate", "corpus", "{tmp}/new", "--days", "4"), "--days 4"),
         (("simulate", "corpus", "{tmp}/new", "--users", "0"), "--users"),
         (("simulate", "corpus", "{tmp}/new", "--posts-per-day=-5"), "--posts-per-day"),
         (("simulate", "corpus", "{tmp}/new", "--seed=-1"), "--seed"),

@@ -19,7 +19,7 @@ WORLD_START = date(2026, 1, 1)
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="The folder to make a workspace.")] = HERE,
+    folder: Annotated[Path, typer.Argument(file_okay=False, help="The folder to make a workspace.")] = HERE,
     values: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter, e.g. --set embed.encoder=flickcast-tiny.")
     ] = None,
@@ -92,6 +92,8 @@ def corpus(
     from flickcast.simulate.world import World, WorldParams
 
     world = World(WorldParams(seed=seed, users=users, posts_per_day=posts_per_day, start=WORLD_START))
+    if days <= (unlabelled := max(test_days, world.params.maturity_days)):
+        raise UserError(f"--days {days}: the last {unlabelled:.0f} days have no labels; write more days than that.")
     last = WORLD_START + timedelta(days=days - 1)
     now = datetime.combine(last + timedelta(days=1), time(0, 30), UTC)
     test_from = last - timedelta(days=test_days - 1) if test_days else None
