@@ -1,7 +1,7 @@
 """Downloads of pictures: from the service's image hosts only, and never what stands in for a picture that is gone.
 
-A post without picture counts as known from then on, and its picture is never asked for again. So only the host's word
-that there is none is believed; any other failure ends the night, which is then made up.
+One picture that cannot be had after all tries must not hold up its night for ever: it is quarantined, its post stays.
+Several in a row mean that the host is down: that ends the night, which is then made up and asks for them again.
 """
 
 import httpx
@@ -23,6 +23,7 @@ from flickcast.sources.web import (
 
 IMAGE_DOMAIN = "staticflickr.com"
 GONE = (404, 410)
+FAILED_PICTURES = 5  # so many in a row, each tried again and again: the image host is down, not the pictures
 
 
 class ImageClient:
@@ -33,24 +34,24 @@ class ImageClient:
         self._limiter = RateLimiter(per_second)
         self._patience = patience
         self._http = http_client(api_host, timeout_seconds)
+        self._failed = 0
 
     def close(self) -> None:
         """Give the connections back."""
         self._http.close()
 
     def fetch(self, url: str) -> bytes:
-        """A JPEG. NoPictureError if the host says that there is none; TryAgainError when it does not say."""
+        """A JPEG. NoPictureError if there is none; TryAgainError when the host fails picture after picture."""
         if not self._is_allowed(url):
             raise NoPictureError("is not on an image host of the service")
         try:
             for attempt in attempts(self._patience):
                 with attempt:
-                    return self._once(url)
+                    content = self._once(url)
+                    self._failed = 0
+                    return content
         except TroubleError as error:
-            raise TryAgainError(
-                f"{httpx.URL(url).host} does not give a picture: it {error}, after {self._patience.attempts} tries or "
-                f"{self._patience.deadline_seconds:.0f} s. Nothing is lost: run the same command later."
-            ) from None
+            raise self._giving_up(url, error) from None
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _is_allowed(self, url: str) -> bool:
@@ -78,3 +79,13 @@ class ImageClient:
         if kind != "image/jpeg":
             raise NoPictureError(f"came as '{printable(kind)[:40]}', not image/jpeg", response.content[:4096])
         return response.content
+
+    def _giving_up(self, url: str, error: TroubleError) -> Exception:
+        self._failed += 1
+        host = httpx.URL(url).host
+        tried = f"{host} {error}, after {self._patience.attempts} tries or {self._patience.deadline_seconds:.0f} s"
+        if self._failed < FAILED_PICTURES:
+            return NoPictureError(f"could not be had: {tried}")
+        return TryAgainError(
+            f"{self._failed} pictures in a row were not to be had: {tried}. Nothing is lost: try later."
+        )

@@ -1,7 +1,6 @@
 """Pictures of posts: read one by one when asked for, checked by decoding, kept as the bytes they are."""
 
 import hashlib
-import json
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from flickcast.pictures import decode
-from flickcast.records import PictureChunk, Rejected
+from flickcast.records import PictureChunk, Rejected, quarantine_record
 from flickcast.schemas import TABLES
 from flickcast.sources.files import members
 
@@ -135,6 +134,5 @@ def _chunk(rows: list[dict[str, Any]], rejected: list[Rejected]) -> PictureChunk
 
 
 def _rejected(wanted: Wanted, error: NoPictureError) -> Rejected:
-    """The record is a line that names the post, then the bytes: two posts with the same broken file are two records."""
-    head = json.dumps({"post_id": wanted.post_id, "picture": wanted.where}, sort_keys=True).encode()
-    return Rejected(head + b"\n" + error.content, f"picture of post {wanted.post_id} {error}")
+    record = quarantine_record(wanted.post_id, wanted.where, error.content)
+    return Rejected(record, f"picture of post {wanted.post_id} {error}")

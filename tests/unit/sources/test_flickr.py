@@ -23,7 +23,7 @@ from flickcast.records import Batch
 from flickcast.settings import Settings
 from flickcast.sources.flickr import FlickrSource, open_flickr
 from flickcast.sources.flickr_client import FlickrClient, RefusedError, Verdict, classify
-from flickcast.sources.flickr_images import ImageClient
+from flickcast.sources.flickr_images import FAILED_PICTURES, ImageClient
 from flickcast.sources.web import Patience, RateLimiter
 
 NIGHT = date(2026, 3, 9)
@@ -413,14 +413,26 @@ def test_pictures_elsewhere_are_not_asked_for(service: Service, url: str) -> Non
 
 
 @pytest.mark.parametrize("status", [403, 408, 429, 500, 503])
-def test_a_picture_that_the_host_does_not_give_ends_the_night(service: Service, status: int) -> None:
+def test_one_picture_that_cannot_be_had_does_not_hold_up_the_night(service: Service, status: int) -> None:
     service.photos, service.pictures = posted(3), {"2.jpg": Response("", status)}
-    with connected(service) as source, pytest.raises(TryAgainError, match=f"127.0.0.1 .* picture: .* HTTP {status}"):
+    with connected(service) as source:
+        (chunk,) = source.night(NIGHT, known_post_ids=(), fresh_user_ids=()).pictures
+    assert chunk.images["post_id"].to_list() == ["1", "3"]
+    assert f"could not be had: 127.0.0.1 answered HTTP {status}" in chunk.rejected[0].reason
+
+
+def test_pictures_failing_in_a_row_end_the_night(service: Service) -> None:
+    service.photos = posted(FAILED_PICTURES)
+    service.pictures = {f"{number}.jpg": Response("", 503) for number in range(1, FAILED_PICTURES + 1)}
+    with connected(service) as source, pytest.raises(TryAgainError, match=r"5 pictures in a row .* HTTP 503"):
         list(source.night(NIGHT, known_post_ids=(), fresh_user_ids=()).pictures)
 
 
 def test_an_image_host_that_cannot_be_reached_ends_the_night(service: Service) -> None:
-    service.photos = [photo(1, NIGHT_STARTS, url_z=f"http://127.0.0.1:{_free_port()}/1.jpg")]
+    port = _free_port()
+    service.photos = [
+        photo(number, NIGHT_STARTS, url_z=f"http://127.0.0.1:{port}/{number}.jpg") for number in range(1, 9)
+    ]
     with connected(service) as source, pytest.raises(TryAgainError, match="does not connect"):
         list(source.night(NIGHT, known_post_ids=(), fresh_user_ids=()).pictures)
 
