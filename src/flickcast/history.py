@@ -174,7 +174,7 @@ def _commit(root: Path, names: list[str], message: str) -> None:
     """Commit these files and nothing else, whatever else is staged; no commit where they have not changed."""
     _git(root, "add", "--", *names)
     if _git(root, "diff", "--cached", "--name-only", "--", *names):
-        _git(root, "-c", "commit.gpgsign=false", "commit", "--quiet", "--message", message, "--only", "--", *names)
+        _git(root, "commit", "--no-gpg-sign", "--quiet", "--message", message, "--only", "--", *names)
 
 
 def _git(root: Path, *arguments: str, may_fail: bool = False) -> str:
