@@ -1,13 +1,17 @@
-"""What a kill -9 leaves behind and later nights would stumble over: a torn lock file of DVC, lock files of git."""
+"""What a kill -9 leaves behind and later nights would stumble over: torn files of DVC, lock files of git."""
 
 import json
 import os
+import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import yaml
+
 from flickcast.console import say
+from flickcast.tables import publish
 
 OLD_SECONDS = 600.0  # where processes cannot be looked at, a lock file counts as left behind when it is older
 
@@ -17,6 +21,26 @@ def clear_leftovers(root: Path) -> None:
     root = root.resolve()
     _clear_torn_rwlock(root)
     _clear_git_locks(root)
+    _restore_torn_dvc_lock(root)
+
+
+def _restore_torn_dvc_lock(root: Path) -> None:
+    """DVC writes dvc.lock in place. A torn one is put back as last committed: the stages since then run once more."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    path = root / "dvc.lock"
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(path.read_bytes()))
+    except FileNotFoundError:
+        return
+    except (yaml.YAMLError, UnicodeDecodeError, Invalid):
+        if not _is_at_work(root, "dvc"):
+            kept = subprocess.run(["git", "show", "HEAD:./dvc.lock"], cwd=root, capture_output=True)
+            path.unlink()
+            if kept.returncode == 0:
+                publish(path, kept.stdout)
+            say(f"{path} was torn by a command that was killed; it is as last committed now.")
 
 
 def _clear_torn_rwlock(root: Path) -> None:

@@ -124,3 +124,18 @@ def test_where_processes_cannot_be_seen_the_age_decides(root, index_lock, monkey
     os.utime(index_lock, (time.time() - age,) * 2)
     clear_leftovers(root)
     assert index_lock.exists() is is_kept
+
+
+def test_a_torn_dvc_lock_is_put_back_as_committed_and_the_night_goes_on(tmp_path):
+    root = toy(tmp_path / "ws")
+    run_stage(root, "ingest", show=lambda line: None)
+    publish(root, "One stage")
+    whole = (root / "dvc.lock").read_text()
+    run_stage(root, "middle", show=lambda line: None)
+    (root / "dvc.lock").write_text("schema: '2.0'\nstages:\n  ingest:\n    cmd: 'mkdir -p da")
+    with pytest.raises(FlickcastError):
+        run_stage(root, "middle", show=lambda line: None)
+    clear_leftovers(root)
+    assert (root / "dvc.lock").read_text() == whole
+    run_stage(root, "middle", show=lambda line: None)
+    assert "middle:" in (root / "dvc.lock").read_text()
