@@ -67,7 +67,7 @@ def one_at_a_time(root: Path) -> Iterator[None]:
 def _run(root: Path, date: dt.date, night: NightParams) -> dict[str, Any]:
     Workspace(root).set_night(date)
     stages = graph.stage_names(root)
-    for stage in track(stages, f"night of {date}:", len(stages)):
+    for stage in track(stages, f"night of {date}", len(stages)):
         _as_task(stage, night)(root, date, stage, night.force)
     published = publish(root, date)
     summary = night_summary(root, date, published)

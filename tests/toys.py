@@ -16,7 +16,7 @@ stages:
   ingest:
     cmd: mkdir -p data/posts manifests && sed -n "s/date. //p" night.yaml | tr -d "'\\n" > night
       && cp night data/posts/$(cat night).txt
-      && printf '{"batches":{"%s":{}}}' $(cat night) > manifests/ingest.json
+      && printf '{"stage":"ingest","parts":{},"batches":{"%s":{}}}' $(cat night) > manifests/ingest.json
     deps: [night.yaml]
     outs:
       - data/posts: {persist: true}

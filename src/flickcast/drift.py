@@ -201,8 +201,11 @@ def _missing(name: str, reference: pl.DataFrame, current: pl.DataFrame) -> Colum
 
 
 def _moved_number(old: pl.Series, new: pl.Series) -> str:
-    before, after = (float(np.median(values.to_numpy())) for values in (old, new))
-    return f"median {before:.4g} -> {after:.4g}"
+    medians = [f"{np.median(values.to_numpy()):.4g}" for values in (old, new)]
+    if medians[0] != medians[1]:
+        return f"median {medians[0]} -> {medians[1]}"
+    means = [f"{np.mean(values.to_numpy()):.4g}" for values in (old, new)]
+    return f"mean {means[0]} -> {means[1]}"
 
 
 def _moved_label(old: pl.Series, new: pl.Series) -> str:

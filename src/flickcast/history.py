@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flickcast.errors import FlickcastError, TryAgainError, UserError
 from flickcast.graph import open_repo
 from flickcast.leash import GIT_LOCATIONS, dvc, private_site_cache, site_cache
-from flickcast.tables import publish_json
+from flickcast.tables import Store, publish_json
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -66,13 +66,15 @@ def publish(root: Path, message: str, night: date | None = None) -> dict[str, An
 def finished_nights(root: Path) -> list[date]:
     """The nights that have been published, oldest first: those that the last commit names."""
     text = _git(root, "show", f"HEAD:./{FINISHED}", may_fail=True)
-    return sorted(date.fromisoformat(name) for name in json.loads(text)["nights"]) if text else []
+    try:
+        return sorted(date.fromisoformat(name) for name in json.loads(text)["nights"]) if text else []
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{root / FINISHED} as last committed is damaged: put an earlier one in place.") from None
 
 
 def begun_nights(root: Path) -> list[date]:
     """The nights whose posts have been taken in, whether the rest of the night was done or not."""
-    path = root / "manifests" / "ingest.json"
-    names = json.loads(path.read_bytes())["batches"] if path.exists() else ()
+    names = Store(root).manifest("ingest").batches
     return sorted(date.fromisoformat(name) for name in names if re.fullmatch(r"\d{4}-\d{2}-\d{2}", name))
 
 

@@ -123,7 +123,7 @@ def read_night(path: Path) -> date | None:
         return None
     content = read_yaml(path)
     if set(content) != {"date"}:
-        raise UserError(f"{path}: expected exactly one key, 'date', found {sorted(content)}.")
+        raise UserError(f"{path}: expected exactly one key, 'date', found {sorted(map(str, content))}.")
     value = content["date"]
     if value is None:
         return None
@@ -139,7 +139,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Make a workspace with `flickcast init {path.parent}`.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{where} is not valid YAML. Correct it and run the command again.") from None

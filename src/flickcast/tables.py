@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
+from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from flickcast.errors import CheckError, UserError
 from flickcast.schemas import TABLES, Table, check, table_named
@@ -53,6 +55,25 @@ def publish_parquet(path: Path, rows: pl.DataFrame) -> Json:
     return {"rows": rows.height, "sha256": hashlib.sha256(content).hexdigest()}
 
 
+class _Facts(TypedDict):
+    rows: int
+    sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+
+PartName = Annotated[str, StringConstraints(pattern=r"^[^/\\]+\.parquet$")]
+
+
+class _ManifestFile(BaseModel):
+    """The shape of a manifest on disk."""
+
+    stage: str
+    parts: dict[str, dict[PartName, _Facts]]
+    batches: dict[str, Json]
+
+    def manifest(self) -> "Manifest":
+        return Manifest(**self.model_dump())
+
+
 @dataclass
 class Manifest:
     """What a stage has written: table to part to {rows, sha256}; and which batches it has finished."""
@@ -81,21 +102,17 @@ class Store:
         """What the stage has written so far; empty before its first run."""
         path = self._manifest_path(stage)
         if not path.exists():
+            self._refuse_orphans(stage)
             return Manifest(stage)
         try:
-            content = json.loads(path.read_text())
-            return Manifest(stage, content["parts"], content["batches"])
-        except (ValueError, KeyError):
+            return _ManifestFile.model_validate_json(path.read_bytes()).manifest()
+        except ValidationError:
             raise UserError(f"{path} is damaged. Get it back with `git checkout -- {path}`.") from None
 
     def parts(self, name: str) -> list[Path]:
         """The parts of a table that count, in a fixed order. UserError if one is not on disk."""
         folder = self.folder(name)
-        if _is_appended(name):
-            listed = self.manifest(table_named(name).owner).parts.get(name, {})
-            paths = [folder / part for part in sorted(listed)]
-        else:
-            paths = sorted(folder.glob("*.parquet"))
+        paths = [folder / part for part in sorted(self._listed(name))]
         for path in paths:
             if not path.exists():
                 raise UserError(
@@ -124,9 +141,10 @@ class Store:
         frame = pl.scan_parquet(paths, glob=False) if paths else table_named(name).empty().lazy()
         return frame.select(columns) if columns is not None else frame
 
-    def replace(self, name: str, rows: pl.DataFrame, part: str = "part") -> Json:
+    def replace(self, name: str, rows: pl.DataFrame) -> None:
         """Write a derived table whole (its owner is a stage that computes it anew each time)."""
-        return publish_parquet(self.folder(name) / f"{part}.parquet", check(name, rows))
+        facts = publish_parquet(self.folder(name) / "part.parquet", check(name, rows))
+        publish_json(self.folder(name) / LISTING, {"part.parquet": facts})
 
     def read_part(self, name: str, path: Path, columns: Sequence[str]) -> pl.DataFrame:
         """Columns of one part, which is first checked against its manifest."""
@@ -157,13 +175,25 @@ class Store:
     def _verify(self, name: str, paths: Sequence[Path]) -> None:
         """Refuse a part whose sha256 is not its manifest's, before a parser sees it; once per store and part."""
         unseen = [path for path in paths if path not in self._verified]
-        listed = self.manifest(table_named(name).owner).parts.get(name, {}) if _is_appended(name) and unseen else {}
-        for path in unseen if listed else ():
+        listed = self._listed(name) if unseen else {}
+        for path in unseen:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             if digest != listed[path.name]["sha256"]:
                 raise CheckError(f"{path} is damaged: its manifest says otherwise. Run `dvc checkout --force`.")
             self._verified.add(path)
+
+    def _listed(self, name: str) -> dict[str, Json]:
+        """The parts that count: those in the stage's manifest or, for a derived table, in its own listing."""
+        if table_named(name).owner in APPENDING_STAGES:
+            return self.manifest(table_named(name).owner).parts.get(name, {})
+        path = self.folder(name) / LISTING
+        if not path.exists():
+            return {}
+        try:
+            return _Parts.validate_json(path.read_bytes())
+        except ValidationError:
+            raise CheckError(f"{path} is damaged. Run `flickcast {table_named(name).owner}` again.") from None
 
     def _manifest_path(self, stage: str) -> Path:
         return self.root / "manifests" / f"{stage}.json"
@@ -171,9 +201,11 @@ class Store:
     def _refuse_lost_history(self, manifest: Manifest) -> None:
         for name in manifest.parts:
             self.parts(name)
-        path = self._manifest_path(manifest.stage)
-        orphans = [part for table in appended_tables(manifest.stage) for part in self._files(table.name)]
-        if orphans and not path.exists():
+
+    def _refuse_orphans(self, stage: str) -> None:
+        path = self._manifest_path(stage)
+        orphans = [part for table in appended_tables(stage) for part in self._files(table.name)]
+        if orphans:
             raise UserError(
                 f"{path} is missing though {orphans[0]} and others are there. "
                 f"Get it back with `git checkout -- {path}`, or move the data away to start anew."
@@ -222,6 +254,8 @@ class Appender:
         publish_json(self._store._manifest_path(self._manifest.stage), self._manifest.as_json())
 
 
+LISTING = "parts.json"  # of a derived table, whose parts no manifest lists
+_Parts: TypeAdapter[dict[PartName, Json]] = TypeAdapter(dict[PartName, Json])
 ABOUT = "about.txt"
 KEPT = {ABOUT, ".gitignore"}  # files in a table's folder that are no parts
 APPENDING_STAGES = ("ingest", "embed", "predict")
@@ -236,10 +270,6 @@ def _describe(folder: Path, table: Table) -> None:
     """Every output of a stage must be there for DVC, and it warns of empty folders: so each says what it is for."""
     if not (folder / ABOUT).exists():
         publish(folder / ABOUT, f"{table.name}: {table.meaning} Columns: docs/tables.md of flickcast.\n".encode())
-
-
-def _is_appended(name: str) -> bool:
-    return table_named(name).owner in APPENDING_STAGES
 
 
 def _sync_folder(folder: Path) -> None:

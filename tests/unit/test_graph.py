@@ -98,7 +98,8 @@ def test_a_timeout_ends_the_stage_and_all_it_started(tmp_path):
     root = toy(tmp_path, SLEEPER)
     with pytest.raises(TryAgainError, match="limit: 5 s"):
         run(root, "sleeper", timeout_seconds=5)
-    assert not alive(int((root / "pid").read_text()))
+    pid = int((root / "pid").read_text())
+    assert wait_for(lambda: not alive(pid), 5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")

@@ -84,3 +84,19 @@ def test_predictions_of_posts_that_come_later_keep_the_earlier_ones(
         for stage in (stages.labels, stages.aggregate, stages.features, stages.predict, stages.predict):
             stage(workspace)
     assert sorted(workspace.read("predictions")["post_id"]) == ["1", "2", "3"]
+
+
+def test_another_sources_post_with_a_known_id_is_refused(workspace: Workspace) -> None:
+    stages.import_batch(workspace, batch(["1", "2"]))
+    video = batch(["2", "3"])
+    other = replace(video, source="smpd-video", posts=video.posts.with_columns(source=pl.lit("smpd-video")))
+    with pytest.raises(UserError, match=r"Post 2 of smpd-video has the id of a post of smpd-image"):
+        stages.import_batch(workspace, other)
+    assert sorted(workspace.read("posts")["post_id"]) == ["1", "2"]
+
+
+def test_labels_that_are_all_alike_teach_nothing(workspace: Workspace) -> None:
+    stages.import_batch(workspace, batch([str(number) for number in range(60)], [5.0] * 60))
+    stages.labels(workspace)
+    with pytest.raises(UserError, match="all 60 labels are 5"):
+        stages.train(workspace)

@@ -1,5 +1,6 @@
 """The store: parts, manifests, and what a crash may leave behind."""
 
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,4 +128,39 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
 def test_a_damaged_manifest_says_how_to_get_it_back(tmp_path: Path) -> None:
     publish(tmp_path / "manifests" / "ingest.json", b"{ha")
     with pytest.raises(UserError, match="git checkout"):
+        Store(tmp_path).read("posts")
+
+
+def test_a_reader_too_refuses_data_without_its_manifest(tmp_path: Path) -> None:
+    with Store(tmp_path).appending("ingest") as appender:
+        appender.append("observations", "night", counts("a"))
+    (tmp_path / "manifests" / "ingest.json").unlink()
+    with pytest.raises(UserError, match="git checkout"):
+        Store(tmp_path).read("observations")
+
+
+def test_a_derived_table_is_checked_and_holds_only_what_its_stage_wrote(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"post_id": ["a"], "popularity": [1.0], "matured_at": [MOMENT], "kind": ["observed"]})
+    Store(tmp_path).replace("labels", rows)
+    path = tmp_path / "data" / "labels" / "part.parquet"
+    (path.parent / "planted.parquet").write_bytes(path.read_bytes())
+    assert Store(tmp_path).read("labels").height == 1
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(CheckError, match=r"part\.parquet is damaged"):
+        Store(tmp_path).read("labels")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"stage": "ingest", "parts": null, "batches": {}}'])
+def test_a_manifest_of_another_shape_is_damaged_too(tmp_path: Path, content: str) -> None:
+    publish(tmp_path / "manifests" / "ingest.json", content.encode())
+    with pytest.raises(UserError, match="is damaged"):
+        Store(tmp_path).read("posts")
+
+
+def test_a_part_outside_its_table_is_not_followed(tmp_path: Path) -> None:
+    parts = {"posts": {"../../evil.parquet": {"rows": 1, "sha256": "0" * 64}}}
+    publish(
+        tmp_path / "manifests" / "ingest.json", json.dumps({"stage": "ingest", "parts": parts, "batches": {}}).encode()
+    )
+    with pytest.raises(UserError, match="is damaged"):
         Store(tmp_path).read("posts")

@@ -42,7 +42,9 @@ def main() -> None:
         _stop("Interrupted. Run the same command to continue.", INTERRUPTED, debug)
     except BrokenPipeError:
         sys.exit(0)
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # a panic in a native library is no Exception
         if isinstance(error, OSError) and error.strerror:
             _stop(str(of_system(error)), of_system(error).exit_code, debug)
         _stop(f"Unexpected {type(error).__name__}: {error}. Run again with --debug for the details.", 1, debug)

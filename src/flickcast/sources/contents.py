@@ -1,5 +1,6 @@
 """What is in a dataset's JSON and text files, as columns of text."""
 
+import codecs
 import mmap
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -27,7 +28,7 @@ def read_records(file: DataFile, wanted: Sequence[str]) -> pl.DataFrame:
 def read_json_lines(file: DataFile, wanted: Sequence[str]) -> pl.DataFrame:
     """The wanted keys of a file with one JSON object a line, as columns; values keep their JSON type."""
     records = []
-    for number, line in enumerate(bytes(file.read()).splitlines(), 1):
+    for number, line in enumerate(bytes(file.read()).removeprefix(codecs.BOM_UTF8).splitlines(), 1):
         if line.strip():
             records.append(_line(file, number, line))
     return pl.DataFrame(
@@ -48,7 +49,8 @@ def read_numbers(file: DataFile) -> list[float]:
 
 
 def text_of(value: Any) -> str | None:
-    """A JSON value as text: lists joined by a tab (no word holds one), whole numbers without a point.
+    """A JSON value as text: lists joined by a tab (no word holds one; what is nested is dropped), whole numbers
+    without a point.
 
     >>> text_of(775.0), text_of(["a", "b c"]), text_of(None)
     ('775', 'a\\tb c', None)
@@ -56,10 +58,13 @@ def text_of(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list):
-        return "\t".join(filter(None, (text_of(item) for item in value)))
+        return "\t".join(filter(None, (text_of(item) for item in value if not isinstance(item, list | dict))))
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
+
+
+LARGEST_NUMBER = 1000.0  # a label is a logarithm of a count: anything near this is no label
 
 
 def _finite(field: str) -> float | None:
@@ -67,7 +72,7 @@ def _finite(field: str) -> float | None:
         value = float(field)
     except ValueError:
         return None
-    return value if abs(value) < float("inf") else None
+    return value if abs(value) <= LARGEST_NUMBER and "_" not in field else None
 
 
 def _line(file: DataFile, number: int, line: bytes) -> dict[str, Any]:

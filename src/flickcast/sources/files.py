@@ -1,5 +1,6 @@
 """Files of a published dataset: found by name in folders and zips."""
 
+import lzma
 import mmap
 import os
 import re
@@ -17,6 +18,18 @@ USER_FOLDER = re.compile(r"\d+@N\d+")  # picture folders: 70,000 of them, no met
 Name = tuple[str, str]  # (split, content), such as ("train", "text")
 
 
+# All that Python's zipfile and the system may raise for a file that is broken.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    RuntimeError,
+    NotImplementedError,
+)
+
+
 @dataclass(frozen=True)
 class DataFile:
     """A file of a dataset; `place` is what messages call it, `folder` where it (or its zip) lies."""
@@ -31,9 +44,11 @@ class DataFile:
         try:
             if self.member is not None:
                 return read_member(self.path, self.member)
+            if not self.path.is_file():
+                raise UserError(f"{self.place} is no plain file. Download it again.")
             with self.path.open("rb") as file:
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.path.getsize(self.path) else b""
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+        except UNREADABLE as error:
             raise UserError(f"{self.place} cannot be read ({error}). Download it again.") from None
 
     def lines(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,7 @@ import polars as pl
 from flickcast.pictures import decode
 from flickcast.records import PictureChunk, Rejected, quarantine_record
 from flickcast.schemas import TABLES
-from flickcast.sources.files import members
+from flickcast.sources.files import UNREADABLE, members
 
 CHUNK_POSTS = 500
 CHUNK_BYTES = 256 << 20  # a chunk ends early rather than fill the memory with large pictures
@@ -90,14 +89,16 @@ def from_folder(root: Path) -> Fetch:
     def fetch(where: str) -> bytes:
         listed = checked_path(where)
         path = root / listed
-        if not path.resolve().is_relative_to((root / listed.parts[0]).resolve()):
-            raise NoPictureError("is listed outside the dataset's folder")
         try:
+            if not path.resolve().is_relative_to((root / listed.parts[0]).resolve()):
+                raise NoPictureError("is listed outside the dataset's folder")
+            if path.exists() and not path.is_file():
+                raise NoPictureError("is no plain file")
             if path.stat().st_size > MAX_BYTES:
                 raise NoPictureError(f"is larger than {MAX_BYTES >> 20} MiB")
             return path.read_bytes()
-        except OSError as error:
-            raise NoPictureError(f"cannot be read ({error.strerror})") from None
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+            raise NoPictureError(f"cannot be read ({getattr(error, 'strerror', None) or 'a loop of links'})") from None
 
     return fetch
 
@@ -115,7 +116,7 @@ def from_zip(path: Path) -> Fetch:
             if archive.getinfo(name).file_size > MAX_BYTES:
                 raise NoPictureError(f"is larger than {MAX_BYTES >> 20} MiB")
             return archive.read(name)
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+        except UNREADABLE as error:
             raise NoPictureError(f"cannot be read from {path.name} ({type(error).__name__})") from None
 
     return fetch

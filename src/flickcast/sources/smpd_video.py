@@ -66,6 +66,8 @@ def _read_split(files: dict[Name, DataFile], split: str) -> pl.DataFrame:
         raise UserError(f"the posts_{split}.jsonl file is missing beside {have}. Put the whole split there.")
     first = files[split, "posts"]
     raw = read_json_lines(first, KEYS["posts"]).with_columns(columns.identifier("pid"), columns.identifier("uid"))
+    if raw.is_empty():
+        raise UserError(f"{first.place} holds no posts. Download it again.")
     require_unique(raw, first.place, "pid")
     for content in ("videos", "popularity"):
         if file := files.get((split, content)):
@@ -122,11 +124,11 @@ def _post_columns() -> dict[str, pl.Expr]:
 
 def _pixels(name: str) -> pl.Expr:
     pixels = columns.count(name)
-    return pl.when(pixels > 0).then(pixels)
+    return pl.when(pixels.is_between(1, 2**31 - 1)).then(pixels)
 
 
 def _user_columns() -> dict[str, pl.Expr]:
-    likes = columns.number("user_likes_count").cast(pl.Int64)
+    likes = columns.number("user_likes_count").cast(pl.Int64, strict=False)
     whole = pl.when(likes < 0).then(likes + OVERFLOW).otherwise(likes)
     return {
         "followers": columns.count("user_follower_count"),

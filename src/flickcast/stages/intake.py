@@ -57,6 +57,7 @@ def store(ws: Workspace, batch: Batch, name: str, moment: datetime, part: str | 
     """
     if (done := ws.manifest("ingest").batches.get(name)) is not None:
         return StageReport("ingest", done, (f"{name} is already stored: nothing to do.",))
+    _refuse_shared_ids(ws, batch)
     new = posts_step.split_known(batch, set(ws.keys("posts")["post_id"]))
     rows = {table: ws.unknown(table, getattr(batch, table)) for table in MONTHLY if table != "posts"}
     rows["posts"] = new.posts
@@ -70,6 +71,18 @@ def store(ws: Workspace, batch: Batch, name: str, moment: datetime, part: str | 
         facts = {**new.counts, **counts, "pictures": pictures, "pictures_quarantined": len(rejected)}
         appender.finish_batch(name, facts)
     return StageReport("ingest", facts, (*batch.notes, *_kept_labels(ws, batch)))
+
+
+def _refuse_shared_ids(ws: Workspace, batch: Batch) -> None:
+    """One workspace holds one namespace of ids: another source's post of the same id is another post."""
+    stored = ws.read("posts", ("post_id", "source")).join(batch.posts.select("post_id", other="source"), on="post_id")
+    shared = stored.filter(pl.col("source") != pl.col("other")).sort("post_id")
+    if shared.height:
+        post_id, source, other = shared.row(0)
+        raise UserError(
+            f"Post {post_id} of {other} has the id of a post of {source} that is stored here, and so have "
+            f"{shared.height - 1} more. Take another workspace for {other}."
+        )
 
 
 # The tables a batch fills, and the column by whose month an import is cut into parts (None: one part).

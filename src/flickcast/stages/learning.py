@@ -28,6 +28,8 @@ def train(ws: Workspace) -> StageReport:
     params, rows, recipe = ws.params.train, ws.read("labels"), _recipe(ws)
     if rows.height < params.min_labelled:
         return _train_nothing(ws, rows.height)
+    if rows["popularity"].n_unique() == 1:
+        raise UserError(f"{ws.root}: all {rows.height} labels are {rows['popularity'][0]}: there is nothing to learn.")
     with progress("train", models.fits(recipe, params)) as advance:
         metrics = models.train(
             ws.read("features"),
