@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from flickcast.history import initialise
@@ -42,6 +43,15 @@ def toy(root: Path, stages: str = STAGES) -> Path:
 def stage(name: str, command: str) -> str:
     """A dvc.yaml with one stage that writes nothing."""
     return f"stages:\n  {name}:\n    cmd: {command}\n    deps: [night.yaml]\n"
+
+
+def command_lines() -> list[str]:
+    """The command lines of all processes, arguments parted by NUL; a process may end while one looks."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_bytes().decode(errors="replace"))
+    return found
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from flickcast.graph import run_stage, stage_names
 from flickcast.history import finished_nights, publish
 from flickcast.leftovers import clear_leftovers
-from tests.toys import stage, toy, wait_for
+from tests.toys import command_lines, stage, toy, wait_for
 
 NIGHT = date(2026, 1, 1)
 FILES = 300
@@ -83,8 +83,7 @@ def commits(root: Path) -> list[str]:
 
 
 def has_no_child(pid: int) -> bool:
-    commands = [path for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    return not any(f"flickcast.leash\0{pid}\0".encode() in path.read_bytes() for path in commands)
+    return not any(f"flickcast.leash\0{pid}\0" in command for command in command_lines())
 
 
 def publish_again_and_check(root: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from flickcast.errors import CheckError, TryAgainError, UserError
 from flickcast.history import begun_nights, finished_nights
 from flows.local import local_prefect, run_nights
-from tests.toys import stage, toy, wait_for
+from tests.toys import command_lines, stage, toy, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -42,10 +42,7 @@ def run(root: Path, **options):
 
 
 def processes_naming(text: str) -> list[str]:
-    found = [
-        path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
-    ]
-    return [command for command in found if text in command]
+    return [command for command in command_lines() if text in command]
 
 
 def test_two_nights_under_one_server_leave_commits_and_nothing_running(tmp_path):

@@ -31,7 +31,11 @@ def init(
     ws = Workspace(folder)
     _ = ws.params  # a wrong value is said now, not at the first run
     initialise(ws.root)
-    say(f"{ws.root} is a workspace. Next: `flickcast import ...`, then `dvc repro` in it.")
+    live = ws.params.ingest.source == "flickr"
+    going_on = (
+        "set FLICKCAST_FLICKR_KEY, then `flickcast nightly`" if live else "`flickcast import ...`, then `dvc repro`"
+    )
+    say(f"{ws.root} is a workspace. Next, in it: {going_on}.")
 
 
 def _assignment(text: str) -> tuple[str, str]:
