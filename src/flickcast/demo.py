@@ -35,7 +35,9 @@ class DemoSize:
 # What the demo's workspace has otherwise than params.yaml.
 VALUES = {
     "ingest.source": "flickr",
-    "ingest.calls_per_second": "1000",  # our own service has no hourly limit
+    "ingest.calls_per_second": "1000",  # our own service has no limits
+    "ingest.calls_per_hour": "1000000",
+    "ingest.pictures_per_second": "1000",
     "ingest.oracle": "true",
     "embed.encoder": "flickcast-tiny",
 }

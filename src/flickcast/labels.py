@@ -26,6 +26,7 @@ def _imported(posts: pl.DataFrame, imported_labels: pl.DataFrame, params: LabelP
         pl.col("popularity").cast(pl.Float64),
         matured_at=pl.col("posted_at") + maturity,
         kind=pl.lit("imported"),
+        age_days=pl.lit(None, pl.Float64),
     )
 
 
@@ -45,6 +46,7 @@ def _observed(posts: pl.DataFrame, observations: pl.DataFrame, params: LabelPara
         popularity=_popularity(pl.col("views"), days, params.formula),
         matured_at=pl.col("observed_at"),
         kind=pl.lit("observed"),
+        age_days=days,
     )
 
 

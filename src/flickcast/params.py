@@ -23,16 +23,33 @@ class LabelParams(Section):
     maturity_days: int = Field(7, ge=1, description="age at which a post's count is its label")
 
 
+class SamplingParams(Section):
+    """Which posts a night asks for, for keys that cannot take everything."""
+
+    design: Literal["all", "hours", "follow"] = Field(
+        "all", description="hours: a fixed random part of each hour; follow: the posts of some users"
+    )
+    minutes_per_hour: int = Field(6, ge=1, le=60, description="hours: how much of each hour, where `seed` puts it")
+    users: tuple[str, ...] = Field((), description="follow: their ids, like 12345678@N00")
+
+
 class IngestParams(Section):
     """Where posts come from and how they are asked for."""
 
     source: Literal["files", "flickr"] = Field("files", description="files: only `flickcast import`; flickr: the API")
+    sampling: SamplingParams = SamplingParams()
     per_page: int = Field(500, ge=1, le=500)
     max_results: int = Field(4000, ge=1, le=4000, description="the service repeats itself beyond this many per query")
     smallest_window_seconds: int = Field(60, ge=1)
     requery_hours: int = Field(48, ge=0, description="late posts: ask again for this long before the night")
+    observe_at_days: tuple[int, ...] = Field((1, 7, 30), description="ages at which a post's counts are read again")
     user_refresh_days: int = Field(7, ge=1, description="a user's numbers older than this are asked for again")
+    following: bool = Field(True, description="also ask whom a user follows: one more call per user")
     calls_per_second: float = Field(0.8, gt=0)
+    calls_per_hour: int = Field(3600, ge=1, description="of one key, by all processes of this machine together")
+    calls_per_night: int = Field(15_000, ge=1, description="users wait for the next night when it is spent")
+    pictures: bool = Field(True, description="whether to download them")
+    pictures_per_second: float = Field(0.4, gt=0, description="the image host has a lower limit of its own")
     image_size: Literal["z", "c", "l"] = Field("z", description="which url_* to download, never above 1024 px")
     oracle: bool = Field(False, description="simulated service only: also fetch the best possible prediction")
 

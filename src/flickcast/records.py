@@ -27,10 +27,14 @@ class StageReport:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A record that could not be used: its raw bytes and the reason, in a user's words."""
+    """A record that could not be used: its raw bytes and the reason, in a user's words.
+
+    `identity` says which record it is where its bytes change from one answer to the next (counts of views do).
+    """
 
     record: bytes
     reason: str
+    identity: bytes | None = None
 
 
 def quarantine_record(post_id: str, place: str, content: bytes) -> bytes:
@@ -44,7 +48,7 @@ def quarantine_rows(stage: str, source: str, rejected: list[Rejected], moment: d
     rows = [
         {
             "source": source,
-            "record_sha256": hashlib.sha256(item.record).hexdigest(),
+            "record_sha256": hashlib.sha256(item.identity or item.record).hexdigest(),
             "record": item.record,
             "reason": item.reason,
             "quarantined_at": moment,
@@ -86,6 +90,7 @@ class Batch:
     observations: pl.DataFrame = field(default_factory=TABLES["observations"].empty)
     imported_labels: pl.DataFrame = field(default_factory=TABLES["imported_labels"].empty)
     oracle: pl.DataFrame = field(default_factory=TABLES["oracle"].empty)
+    tombstones: pl.DataFrame = field(default_factory=TABLES["tombstones"].empty)
     rejected: tuple[Rejected, ...] = ()
     pictures: Pictures = ()
     notes: tuple[str, ...] = ()

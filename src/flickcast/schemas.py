@@ -167,6 +167,18 @@ TABLES: dict[str, Table] = {
             "Pictures, as downloaded, kept until embedded.",
         ),
         Table(
+            "tombstones",
+            "ingest",
+            ("kind", "id"),
+            {
+                "kind": Column(pl.String, "post or user", False, one_of=("post", "user")),
+                "id": _id("of the post or user"),
+                "gone_at": _time("when the service said so, or when it was asked to be forgotten", nullable=False),
+                "reason": Column(pl.String, "why", False, one_of=("gone", "forgotten")),
+            },
+            "Posts and users that are gone; what is forgotten is never taken in again.",
+        ),
+        Table(
             "oracle",
             "ingest",
             ("post_id",),
@@ -214,6 +226,7 @@ TABLES: dict[str, Table] = {
                 "popularity": Column(pl.Float64, "the label y, on the scale of params label.formula", False),
                 "matured_at": _time("when it was known", nullable=False),
                 "kind": Column(pl.String, "observed or imported", False, one_of=("observed", "imported")),
+                "age_days": Column(pl.Float64, "age of the post when it was counted; null where imported", low=0),
             },
             "The labels known so far.",
         ),

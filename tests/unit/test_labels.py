@@ -16,7 +16,7 @@ def label_of(seen: pl.DataFrame, known: pl.DataFrame | None = None, **params: ob
 
 def test_label_is_log2_of_views_plus_one() -> None:
     label = label_of(observations({"post_id": "p", "observed_at": day(7), "views": 7}))
-    assert label == {"post_id": "p", "popularity": 3.0, "matured_at": day(7), "kind": "observed"}
+    assert label == {"post_id": "p", "popularity": 3.0, "matured_at": day(7), "kind": "observed", "age_days": 7.0}
 
 
 def test_per_day_formula_uses_the_age_at_observation() -> None:
@@ -48,7 +48,7 @@ def test_observation_without_views_is_no_label() -> None:
 def test_imported_label_wins_and_matures_with_age() -> None:
     seen = observations({"post_id": "p", "observed_at": day(9), "views": 7})
     label = label_of(seen, imported(p=8.25), maturity_days=3)
-    assert label == {"post_id": "p", "popularity": 8.25, "matured_at": day(3), "kind": "imported"}
+    assert label == {"post_id": "p", "popularity": 8.25, "matured_at": day(3), "kind": "imported", "age_days": None}
 
 
 def test_young_and_unknown_posts_have_no_label() -> None:

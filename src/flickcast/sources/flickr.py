@@ -97,7 +97,7 @@ class FlickrSource:
         for sighting in sightings:
             row = post_from_photo(sighting.photo, sighting.seen_at, self._params.image_size)
             if isinstance(row, str):
-                rejected.append(rejected_photo(sighting.photo, row))
+                rejected.append(rejected_photo(sighting.photo, row, sighting.seen_at))
             else:
                 rows.append(row)
         return _frame("posts", rows), tuple(rejected)

@@ -92,10 +92,12 @@ def image_url(photo: Mapping[str, Any], image_size: str) -> str | None:
     return next((url for size in order if (url := text(photo.get(f"url_{size}")))), None)
 
 
-def rejected_photo(photo: Any, reason: str) -> Rejected:
-    """A photo that cannot be used, without what is personal in it."""
+def rejected_photo(photo: Any, reason: str, seen_at: datetime) -> Rejected:
+    """A photo that cannot be used, without what is personal in it, and when it was seen; one row per id."""
     kept = {key: value for key, value in photo.items() if key not in PERSONAL} if isinstance(photo, dict) else photo
-    return Rejected(json.dumps(kept, sort_keys=True).encode(), reason)
+    post_id = text(photo.get("id")) if isinstance(photo, dict) else None
+    record = json.dumps({"photo": kept, "seen_at": seen_at.isoformat()}, sort_keys=True).encode()
+    return Rejected(record, reason, json.dumps({"post_id": post_id} if post_id else kept, sort_keys=True).encode())
 
 
 def text(value: Any) -> str | None:

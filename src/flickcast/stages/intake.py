@@ -92,6 +92,7 @@ MONTHLY = {
     "observations": "observed_at",
     "imported_labels": None,
     "oracle": None,
+    "tombstones": None,
 }
 
 

@@ -125,7 +125,7 @@ def test_distances_from_utc(text: str, hours: float | None) -> None:
 
 
 def test_a_rejected_photo_keeps_nothing_personal() -> None:
-    kept = parse.rejected_photo(photo(ownername="A Name", pathalias="alias"), "why")
+    kept = parse.rejected_photo(photo(ownername="A Name", pathalias="alias"), "why", NOW)
     assert b"Name" not in kept.record
     assert b"alias" not in kept.record
     assert b"Sea" in kept.record
