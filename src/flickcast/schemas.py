@@ -169,7 +169,7 @@ TABLES: dict[str, Table] = {
         Table(
             "tombstones",
             "ingest",
-            ("kind", "id"),
+            ("kind", "id", "reason"),
             {
                 "kind": Column(pl.String, "post or user", False, one_of=("post", "user")),
                 "id": _id("of the post or user"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from fast import FAST
 from pydantic import SecretStr
 
 from flickcast.params import IngestParams, LabelParams
@@ -32,7 +33,7 @@ def night(world: World) -> Iterator[Batch]:
     """A night over a service that shows few results at a time, so that windows must be split."""
     with serving(world, NOW, PageLimits(results=40)) as base:
         settings = Settings(flickr_url=f"{base}/services/rest/", flickr_key=SecretStr("key"))
-        params = IngestParams(calls_per_second=1e5, calls_per_hour=10**6, pictures_per_second=1e5, per_page=10, max_results=40, oracle=True)
+        params = IngestParams(**FAST, per_page=10, max_results=40, oracle=True)
         with open_flickr(settings, params, LabelParams()) as source:
             old = world.posts(world.day_of(date(2015, 3, 13)))["post_id"]
             yield source.night(NIGHT, known_post_ids=set(old), fresh_user_ids=set())

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from challenge_files import image_post, video_post, write_image_split, write_video_split
+from fast import FAST
 from flickr_service import KEY, NIGHT_STARTS, Service, photo, serving
 from pydantic import SecretStr
 
@@ -56,7 +57,7 @@ def _read_videos(folder: Path, seed: int) -> Batch:
 def _read_flickr(service: Service, stack: ExitStack, seed: int) -> Batch:
     service.photos = [photo(i, NIGHT_STARTS + i, **({"owner": ""} if i == UNUSABLE else {})) for i in _order(seed)]
     settings = Settings(flickr_url=f"{service.base}/services/rest/", flickr_key=SecretStr(KEY))
-    params = IngestParams(calls_per_second=1e5, calls_per_hour=10**6, pictures_per_second=1e5, per_page=5, oracle=True)
+    params = IngestParams(**FAST, per_page=5, oracle=True)
     source = stack.enter_context(open_flickr(settings, params, LabelParams()))
     return source.night(date(2026, 3, 9), known_post_ids=set(), fresh_user_ids=set())
 

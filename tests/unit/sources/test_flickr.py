@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from challenge_files import jpeg
+from fast import FAST
 from flickr_service import KEY, NIGHT_STARTS, Service, answer, fail, photo, serving
 from pydantic import SecretStr
 from starlette.responses import RedirectResponse, Response
@@ -40,7 +41,7 @@ def service() -> Iterator[Service]:
 
 @contextmanager
 def connected(service: Service, *, key: str = KEY, patience: Patience = QUICK, **params: Any) -> Iterator[FlickrSource]:
-    asked = IngestParams(source="flickr", calls_per_second=1e6, calls_per_hour=10**6, pictures_per_second=1e6, **params)
+    asked = IngestParams(source="flickr", **FAST, **params)
     client = FlickrClient(
         f"{service.base}/services/rest/", SecretStr(key), calls_per_second=1e6, timeout_seconds=2, patience=patience
     )
@@ -367,7 +368,7 @@ def test_an_address_that_is_none(url: str) -> None:
 def test_open_flickr_reads_a_night(service: Service) -> None:
     service.photos = posted(1)
     settings = Settings(flickr_url=f"{service.base}/services/rest/", flickr_key=SecretStr(KEY))
-    with open_flickr(settings, IngestParams(calls_per_second=1000, calls_per_hour=10**6, pictures_per_second=1000), LabelParams()) as source:
+    with open_flickr(settings, IngestParams(**FAST), LabelParams()) as source:
         assert source.night(NIGHT, known_post_ids=set(), fresh_user_ids=set()).found == 1
 
 
