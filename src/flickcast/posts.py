@@ -18,16 +18,18 @@ class NewRows:
 
 
 def split_known(batch: Batch, known_ids: Collection[str]) -> NewRows:
-    """The new posts of a batch. Raises CheckError unless found = stored + known + quarantined."""
+    """The new posts of a batch. Raises CheckError unless found = stored + known + quarantined (+ forgotten)."""
     is_known = batch.posts["post_id"].is_in(list(known_ids))
     known = int(is_known.sum())
     counts = {
         "found": batch.found,
         "stored": batch.posts.height - known,
-        "known": known,
+        "known": batch.known + known,
         "quarantined": len(batch.rejected),
     }
-    if counts["found"] != counts["stored"] + counts["known"] + counts["quarantined"]:
+    if batch.forgotten:
+        counts["forgotten"] = batch.forgotten
+    if counts["found"] != sum(count for name, count in counts.items() if name != "found"):
         raise CheckError(
             f"{batch.source}: {counts['found']} posts were found, but {counts['stored']} are new, {counts['known']} "
             f"known and {counts['quarantined']} quarantined. Nothing was written; this is a fault of the source."

@@ -80,13 +80,16 @@ class Pictures(Protocol):
 class Batch:
     """What a source hands over: rows of the source tables, all that it could not use, and its pictures one by one.
 
-    `found` counts the post records seen, so that found = posts + rejected posts holds for every source.
+    `found` counts the post records seen, so that found = posts + rejected posts holds for every source; one that knows
+    what is stored leaves that out, and what is to be forgotten, and counts it in `known` and `forgotten`.
     """
 
     source: str
     posts: pl.DataFrame
     users: pl.DataFrame
     found: int
+    known: int = 0
+    forgotten: int = 0
     observations: pl.DataFrame = field(default_factory=TABLES["observations"].empty)
     imported_labels: pl.DataFrame = field(default_factory=TABLES["imported_labels"].empty)
     oracle: pl.DataFrame = field(default_factory=TABLES["oracle"].empty)
@@ -94,3 +97,4 @@ class Batch:
     rejected: tuple[Rejected, ...] = ()
     pictures: Pictures = ()
     notes: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)  # of how it was got, for the night's report
