@@ -2,12 +2,9 @@
 
 import datetime as dt
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -42,26 +39,12 @@ class NightParams(BaseModel):
 @flow(name="nightly", persist_result=False, result_serializer="json")
 def nightly(night: NightParams) -> list[dict[str, Any]]:
     """Run a night, or all that were missed, oldest first; the summary of each is an artifact of the run."""
-    root = Workspace(night.workspace).root
-    with one_at_a_time(root):
+    ws = Workspace(night.workspace)
+    root = ws.root
+    with ws.night_lock():
         clear_leftovers(root)
         history.initialise(root)
         return [_run(root, date, night) for date in history.nights_to_run(root, night.date)]
-
-
-@contextmanager
-def one_at_a_time(root: Path) -> Iterator[None]:
-    """Hold the workspace's night; TryAgainError where another run holds it. Freed by the system if we are killed.
-
-    Another lock than the workspace's own, which each stage takes for itself.
-    """
-    path = root / ".flickcast" / "night-lock"
-    path.parent.mkdir(exist_ok=True)
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout:
-        raise TryAgainError(f"{root}: a night is running there. Run the same command when it has finished.") from None
 
 
 def _run(root: Path, date: dt.date, night: NightParams) -> dict[str, Any]:

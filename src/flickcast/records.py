@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
@@ -40,6 +40,41 @@ class Rejected:
 def quarantine_record(post_id: str, place: str, content: bytes) -> bytes:
     """A picture's bytes behind one line of JSON that says whose it is: two posts with one broken file are two rows."""
     return json.dumps({"post_id": post_id, "picture": place}, sort_keys=True).encode() + b"\n" + content
+
+
+class Named(NamedTuple):
+    """Whom a quarantined record is about, as far as it says."""
+
+    post_id: str | None
+    user_id: str | None
+
+
+POST_KEYS, USER_KEYS = ("post_id", "id", "Pid", "pid"), ("user_id", "owner", "Uid", "uid")  # of all our sources
+
+
+def named_in(record: bytes) -> Named:
+    """The post and the user that a record of the quarantine names.
+
+    >>> named_in(quarantine_record("7", "a.jpg", b"broken")), named_in(b'{"photo": {"id": 7, "owner": "u"}}')
+    (Named(post_id='7', user_id=None), Named(post_id='7', user_id='u'))
+    """
+    try:
+        content = json.loads(record.partition(b"\n")[0])
+    except (ValueError, RecursionError):
+        return Named(None, None)
+    content = content.get("photo", content) if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return Named(None, None)
+    return Named(_first_text(content, POST_KEYS), _first_text(content, USER_KEYS))
+
+
+def _first_text(content: dict[str, Any], keys: tuple[str, ...]) -> str | None:
+    for key in keys:
+        value = content.get(key)
+        value = value.get("_content") if isinstance(value, dict) else value
+        if isinstance(value, (str, int)) and str(value).strip():
+            return str(value).strip()
+    return None
 
 
 def quarantine_rows(stage: str, source: str, rejected: list[Rejected], moment: datetime) -> pl.DataFrame:
@@ -98,3 +133,60 @@ class Batch:
     pictures: Pictures = ()
     notes: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)  # of how it was got, for the night's report
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """Who asked to be forgotten: nothing of these posts, nor of these users and their posts, is taken in again."""
+
+    post_ids: frozenset[str] = frozenset()
+    user_ids: frozenset[str] = frozenset()
+
+    def names(self, post_id: str | None, user_id: str | None = None) -> bool:
+        """Whether a post of this user is among them."""
+        return post_id in self.post_ids or user_id in self.user_ids
+
+    def without(self, batch: Batch) -> tuple[Batch, int]:
+        """The batch without them, and how many of the records it had found were theirs."""
+        if not self.post_ids and not self.user_ids:
+            return batch, 0
+        is_theirs = pl.col("post_id").is_in(self.post_ids) | pl.col("user_id").is_in(self.user_ids)
+        posts = batch.posts.filter(~is_theirs)
+        gone = self.post_ids | set(batch.posts["post_id"]) - set(posts["post_id"])
+        rejected = tuple(one for one in batch.rejected if not self.names(*named_in(one.record)))
+        count = batch.posts.height - posts.height + len(batch.rejected) - len(rejected)
+        by_post = ("observations", "imported_labels", "oracle")
+        rest = {name: getattr(batch, name).filter(~pl.col("post_id").is_in(gone)) for name in by_post}
+        kept = replace(
+            batch,
+            posts=posts,
+            users=batch.users.filter(~pl.col("user_id").is_in(self.user_ids)),
+            tombstones=batch.tombstones.filter(~_is_about(gone, self.user_ids)),
+            rejected=rejected,
+            found=batch.found - count,
+            pictures=_PicturesWithout(batch.pictures, frozenset(gone)),
+            **rest,
+        )
+        return kept, count
+
+
+def _is_about(post_ids: Collection[str], user_ids: Collection[str]) -> pl.Expr:
+    """Of tombstones."""
+    is_post = pl.col("kind") == "post"
+    return (is_post & pl.col("id").is_in(post_ids)) | (~is_post & pl.col("id").is_in(user_ids))
+
+
+@dataclass(frozen=True)
+class _PicturesWithout:
+    """The pictures of a batch but those of some posts."""
+
+    pictures: Pictures
+    post_ids: frozenset[str]
+
+    def __iter__(self) -> Iterator[PictureChunk]:
+        for chunk in self.pictures:
+            rejected = tuple(one for one in chunk.rejected if named_in(one.record).post_id not in self.post_ids)
+            yield PictureChunk(chunk.images.filter(~pl.col("post_id").is_in(self.post_ids)), rejected)
+
+    def __len__(self) -> int:
+        return len(self.pictures)

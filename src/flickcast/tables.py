@@ -2,13 +2,15 @@
 
 A stage that appends writes new parts first and its manifest last, in one atomic rename. Whatever a killed run left
 behind is not in the manifest, is not read, and is removed when the stage starts again (SQLite's idea: after a crash
-there are only two legal states).
+there are only two legal states). Parts are never rewritten, with one exception: rows are taken out of one by writing it
+anew under another name, which the manifest then lists in place of the old one.
 """
 
 import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -121,6 +123,10 @@ class Store:
                 )
         return paths
 
+    def part_named(self, name: str, part: str) -> Path | None:
+        """The part that counts of those written under a name, whether rows were taken out of it or not."""
+        return next((path for path in self.parts(name) if first_name(path.stem) == part), None)
+
     def exists(self, name: str) -> bool:
         """Whether the table has a part."""
         return bool(self.parts(name))
@@ -171,6 +177,16 @@ class Store:
         appender = Appender(self, manifest)
         yield appender
         appender.checkpoint()
+
+    def parts_with(self, name: str, matching: pl.Expr) -> dict[Path, int]:
+        """The parts that hold rows for which `matching` is true, and how many; only the columns it names are read."""
+        found = {path: self._scan_part(name, path).select(matching.sum()).collect().item() for path in self.parts(name)}
+        return {path: int(count) for path, count in found.items() if count}
+
+    def _scan_part(self, name: str, path: Path) -> pl.LazyFrame:
+        if name != "images":
+            self._verify(name, [path])
+        return pl.scan_parquet(path, glob=False)
 
     def _verify(self, name: str, paths: Sequence[Path]) -> None:
         """Refuse a part whose sha256 is not its manifest's, before a parser sees it; once per store and part."""
@@ -231,15 +247,16 @@ class Appender:
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self._store = store
         self._manifest = manifest
+        self._replaced: list[Path] = []
 
     def append(self, name: str, part: str, rows: pl.DataFrame) -> None:
         """Write a new part of a table; no rows, no part. CheckError if it counts already: parts are never rewritten."""
         if rows.is_empty():
             return
-        if f"{part}.parquet" in self._manifest.parts.get(name, {}):
+        path = self._store.folder(name) / f"{part}.parquet"
+        if path.name in self._manifest.parts.get(name, {}) or path in self._replaced:
             raise CheckError(f"table {name}: its part {part} is stored already. Nothing was written.")
-        facts = publish_parquet(self._store.folder(name) / f"{part}.parquet", check(name, rows))
-        self._manifest.parts.setdefault(name, {})[f"{part}.parquet"] = facts
+        self._manifest.parts.setdefault(name, {})[path.name] = publish_parquet(path, check(name, rows))
 
     def finish_batch(self, batch: str, facts: Json) -> None:
         """Note that a batch (a night, an import) is complete, with its counts."""
@@ -249,21 +266,60 @@ class Appender:
         """Let the parts of a table count no longer; the next run removes the files."""
         self._manifest.parts.pop(name, None)
 
+    def take_out(self, name: str, matching: pl.Expr) -> int:
+        """Write the parts that hold matching rows anew without them, the rest as it is; how many rows went.
+
+        A part that keeps no row goes whole. Counts with the next checkpoint, as everything does; the old files go then.
+        """
+        found = self._store.parts_with(name, matching)
+        for path in found:
+            self._store._verify(name, [path])  # of pictures, too: their bytes are written again
+            kept = pl.read_parquet(path).filter(~matching.fill_null(False))
+            parts = self._manifest.parts[name]
+            del parts[path.name]
+            if kept.height:
+                new = self._free_name(path)
+                parts[new.name] = publish_parquet(new, kept)
+            elif not parts:
+                del self._manifest.parts[name]
+            self._replaced.append(path)
+        return sum(found.values())
+
+    def _free_name(self, path: Path) -> Path:
+        """`night~1.parquet` for `night.parquet`, then `night~2.parquet`."""
+        number = 1
+        while (new := path.with_name(f"{first_name(path.stem)}~{number}.parquet")).exists():
+            number += 1
+        return new
+
     def checkpoint(self) -> None:
         """Let what was written so far count now (long work: a kill loses at most what follows)."""
         publish_json(self._store._manifest_path(self._manifest.stage), self._manifest.as_json())
+        while self._replaced:
+            self._replaced.pop().unlink(missing_ok=True)
 
 
 LISTING = "parts.json"  # of a derived table, whose parts no manifest lists
 _Parts: TypeAdapter[dict[PartName, Json]] = TypeAdapter(dict[PartName, Json])
 ABOUT = "about.txt"
 KEPT = {ABOUT, ".gitignore"}  # files in a table's folder that are no parts
+REWRITTEN = re.compile(r"(.+)~\d+")
 APPENDING_STAGES = ("ingest", "embed", "predict")
 
 
 def appended_tables(stage: str) -> list[Table]:
     """The tables that a stage appends to."""
     return [table for table in TABLES.values() if table.owner == stage]
+
+
+def first_name(part: str) -> str:
+    """The name that a part had before rows were taken out of it.
+
+    >>> first_name("2026-03-01~2"), first_name("2026-03-01")
+    ('2026-03-01', '2026-03-01')
+    """
+    match = REWRITTEN.fullmatch(part)
+    return match[1] if match else part
 
 
 def _describe(folder: Path, table: Table) -> None:

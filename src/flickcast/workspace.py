@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from flickcast.errors import FlickcastError, TryAgainError, UserError, nearest
 from flickcast.params import Params, read_night, read_params
-from flickcast.records import StageReport
+from flickcast.records import Forgotten, StageReport
 from flickcast.schemas import EARLIEST
 from flickcast.tables import Store, publish, publish_json
 
@@ -52,6 +52,12 @@ class Workspace(Store):
         latest = self.scan("posts", ("first_seen_at",)).max().collect().item()
         return latest if isinstance(latest, datetime) else EARLIEST
 
+    def forgotten(self) -> Forgotten:
+        """The posts and users that asked to be forgotten (`flickcast forget`)."""
+        rows = self.read("tombstones", ("kind", "id", "reason")).filter(pl.col("reason") == "forgotten")
+        ids = {kind: frozenset(group["id"]) for (kind,), group in rows.group_by("kind")}
+        return Forgotten(ids.get("post", frozenset()), ids.get("user", frozenset()))
+
     @property
     def state_folder(self) -> Path:
         """Locks, logs and Prefect's own files; never versioned."""
@@ -82,6 +88,17 @@ class Workspace(Store):
             raise TryAgainError(
                 f"{self.root} is in use by {holder.read_text() if holder.exists() else 'another process'}. "
                 "Run the same command when it has finished."
+            ) from None
+
+    @contextmanager
+    def night_lock(self) -> Iterator[None]:
+        """Hold the workspace for a whole night (each of its stages takes `lock` for itself); TryAgainError if held."""
+        try:
+            with FileLock(self.state_folder / "night-lock", timeout=0):
+                yield
+        except Timeout:
+            raise TryAgainError(
+                f"{self.root}: a night is running there. Run the same command when it has finished."
             ) from None
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from flickcast.errors import CheckError, TryAgainError, UserError
 from flickcast.history import begun_nights, finished_nights
+from flickcast.workspace import Workspace
 from flows.local import local_prefect, run_nights
 from tests.toys import command_lines, stage, toy, wait_for
 
@@ -126,10 +127,8 @@ def test_a_users_mistake_is_not_tried_again_and_ends_the_night(prefect, tmp_path
 
 
 def test_a_second_night_is_refused_while_one_runs(prefect, tmp_path):
-    from flows.nightly import one_at_a_time
-
     root = toy(tmp_path)
-    with one_at_a_time(root), pytest.raises(TryAgainError, match="a night is running there"):
+    with Workspace(root).night_lock(), pytest.raises(TryAgainError, match="a night is running there"):
         run(root, date=FIRST)
 
 

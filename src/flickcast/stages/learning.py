@@ -175,7 +175,6 @@ def _new_and_training_posts(ws: Workspace) -> tuple[pl.DataFrame, pl.DataFrame]:
     if ws.night is None:
         older, newer = time_split(ws.read("posts", ("post_id", "posted_at")))
         return newer.to_frame(), older.to_frame()
-    part = ws.folder("posts") / f"{ws.night}.parquet"
-    known = part in ws.parts("posts")
-    new = ws.read_part("posts", part, ("post_id",)) if known else ws.keys("posts").clear()
+    part = ws.part_named("posts", f"{ws.night}")
+    new = ws.read_part("posts", part, ("post_id",)) if part else ws.keys("posts").clear()
     return new, ws.read("labels", ("post_id",))
