@@ -1,19 +1,22 @@
 """Files of a published dataset: found by name in folders and zips."""
 
 import lzma
-import mmap
 import os
 import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from flickcast.errors import UserError
 
 SEARCH_DEPTH = 2  # folders below the given one; the published archives nest once, twice with the archive's own name
 USER_FOLDER = re.compile(r"\d+@N\d+")  # picture folders: 70,000 of them, no metadata inside
+
+BLOCK_BYTES = 4 << 20
 
 Name = tuple[str, str]  # (split, content), such as ("train", "text")
 
@@ -39,30 +42,39 @@ class DataFile:
     path: Path
     member: str | None = None
 
-    def read(self) -> "bytes | mmap.mmap":
-        """The content; a plain file is mapped, not copied. UserError if it cannot be read."""
+    def blocks(self, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """The content in blocks of a size (the last one is shorter), one in memory at a time.
+
+        UserError if it cannot be read.
+        """
         try:
-            if self.member is not None:
-                return read_member(self.path, self.member)
-            if not self.path.is_file():
-                raise UserError(f"{self.place} is no plain file. Download it again.")
-            with self.path.open("rb") as file:
-                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.path.getsize(self.path) else b""
+            with self._opened() as stream:
+                while block := stream.read(size):
+                    yield block
         except UNREADABLE as error:
             raise UserError(f"{self.place} cannot be read ({error}). Download it again.") from None
+
+    def read(self) -> bytes:
+        """The whole content. UserError if it cannot be read."""
+        return b"".join(self.blocks())
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        if self.member is not None:
+            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
+                yield stream
+        elif self.path.is_file():
+            with self.path.open("rb") as stream:
+                yield stream
+        else:
+            raise UserError(f"{self.place} is no plain file. Download it again.")
 
     def lines(self) -> list[str]:
         """The lines of a text file, without empty ones at the end."""
         try:
-            return bytes(self.read()).decode("utf-8-sig").rstrip().splitlines()
+            return self.read().decode("utf-8-sig").rstrip().splitlines()
         except UnicodeDecodeError:
             raise UserError(f"{self.place} is not UTF-8 text. Download it again.") from None
-
-
-def read_member(path: Path, member: str) -> bytes:
-    """A file inside a zip."""
-    with zipfile.ZipFile(path) as archive:
-        return archive.read(member)
 
 
 def find_files(folder: Path, named: Callable[[str], Name | None], kind: str, looked_for: str) -> dict[Name, DataFile]:

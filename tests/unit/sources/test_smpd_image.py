@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -289,6 +290,37 @@ def test_long_files_read_in_pieces_give_the_same_records(tmp_path: Path, monkeyp
     assert all(a.equals(b) for a, b in zip(frames(folder), expected, strict=True))
 
 
+@pytest.mark.parametrize("is_zipped", [False, True])
+def test_a_long_user_file_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_zipped: bool) -> None:
+    vector = ",".join(["0.123456789"] * 4000)
+    write_image_split(tmp_path, [image_post(i, user_description=vector) for i in range(1, 501)])
+    path = tmp_path / "train_user_data.json"
+    size = path.stat().st_size
+    if is_zipped:
+        with zipfile.ZipFile(tmp_path / "train_allmetadata_json.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(path, path.name)
+        path.unlink()
+    monkeypatch.setattr(contents, "PIECE_BYTES", 1 << 18)
+    tracemalloc.start()
+    try:
+        assert smpd_image.read(tmp_path).posts.height == 500
+        assert tracemalloc.get_traced_memory()[1] < size / 3
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"\n \t", b"\xef\xbb\xbf\r\n"])
+@pytest.mark.parametrize("piece_bytes", [1 << 20, 300])
+def test_a_byte_order_mark_and_empty_space_before_the_list_are_read_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int, start: bytes
+) -> None:
+    expected = frames(write_image_split(tmp_path, image_posts()))
+    for path in tmp_path.glob("*.json"):
+        path.write_bytes(start + path.read_bytes())
+    monkeypatch.setattr(contents, "PIECE_BYTES", piece_bytes)
+    assert all(a.equals(b) for a, b in zip(frames(tmp_path), expected, strict=True))
+
+
 # One sentence for each broken input: what, where, what to do.
 
 
@@ -328,6 +360,31 @@ def test_a_truncated_json_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(
         UserError, match=rf"train_text.json is not valid JSON at line {line} \(byte \d+ of {len(content) - 150}\)"
     ):
+        smpd_image.read(tmp_path)
+
+
+@pytest.mark.parametrize("piece_bytes", [1 << 20, 200])
+def test_a_spoiled_byte_is_named_by_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(contents, "PIECE_BYTES", piece_bytes)
+    path = write_image_split(tmp_path, image_posts()) / "train_text.json"
+    content = b"\xef\xbb\xbf" + path.read_bytes()
+    at = content.index(b'"Pid": "3"')
+    path.write_bytes(content[:at] + b"!" + content[at + 1 :])
+    line = content[:at].count(b"\n") + 1
+    with pytest.raises(UserError, match=rf"not valid JSON at line {line} \(byte {at} of {len(content)}\)"):
+        smpd_image.read(tmp_path)
+
+
+def test_a_zip_whose_content_is_damaged(tmp_path: Path) -> None:
+    write_image_split(tmp_path, image_posts(300))
+    archive_path = tmp_path / "train_allmetadata_json.zip"
+    with zipfile.ZipFile(archive_path, "w", zipfile.ZIP_STORED) as archive:
+        archive.write(tmp_path / "train_text.json", "train_text.json")
+    (tmp_path / "train_text.json").unlink()
+    archive_path.write_bytes(archive_path.read_bytes().replace(b"post 250", b"post 25x"))
+    with pytest.raises(UserError, match=r"train_text.json in .*zip cannot be read \(Bad CRC-32"):
         smpd_image.read(tmp_path)
 
 
