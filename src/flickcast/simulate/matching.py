@@ -10,6 +10,7 @@ from flickcast.simulate.world import World
 
 Arguments: TypeAlias = Mapping[str, str]
 
+EPOCH = datetime.fromtimestamp(0, UTC)
 INDEX_LAG_DAYS = 2  # posts of a deleted account are still found for this long
 
 
@@ -22,16 +23,11 @@ class RefusedError(Exception):
 
 
 def matching(world: World, now: datetime, arguments: Arguments, places: Mapping[str, int]) -> pl.DataFrame:
-    """Posts that exist now and fit the arguments, in the asked order; `places` are the users' rows by id."""
-    low = _moment(arguments.get("min_upload_date")) or world.midnight
-    high = min(_moment(arguments.get("max_upload_date")) or now, now)
-    wanted = (
-        ~pl.col("user").is_in(_vanished(world, now))
-        & _conditions(arguments, places)
-        & pl.col("posted_at").is_between(low, high)
-    )
-    days = range(max(0, world.day_of(low)), world.day_of(high) + 1)
-    found = pl.concat([world.posts(-1), *(world.posts(day).filter(wanted) for day in days)])
+    """Posts to be seen now that fit the arguments, in the asked order; `places` are the users' rows by id."""
+    low = _moment(arguments.get("min_upload_date")) or EPOCH
+    high = _moment(arguments.get("max_upload_date")) or now
+    wanted = ~pl.col("user").is_in(_vanished(world, now)) & _conditions(arguments, places)
+    found = world.shown(low, high, now).filter(wanted)
     order = arguments.get("sort", "date-posted-desc")
     if order.startswith("interestingness"):
         found = found.with_columns(pl.Series("interest", world.views(found, now)))

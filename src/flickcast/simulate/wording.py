@@ -12,8 +12,9 @@ from flickcast.simulate.users import Users
 CONCEPT_WORDS = [word for _, word in CONCEPTS]
 VOCABULARY = pl.Series([*CONCEPT_WORDS, *COMMON_WORDS, "uploaded:by=instagram"])
 STRIDES = np.array([n for n in range(1, len(COMMON_WORDS)) if np.gcd(n, len(COMMON_WORDS)) == 1])
-# Licences: all rights reserved mostly, then Creative Commons.
-LICENCES, LICENCE_SHARES = ("0", "1", "2", "3", "4", "5", "6"), (0.76, 0.06, 0.05, 0.03, 0.05, 0.04, 0.01)
+# Licences: all rights reserved mostly, then Creative Commons 2.0, the public domain's four, and Creative Commons 4.0.
+LICENCE_SHARES = (0.76, 0.05, 0.04, 0.03, 0.04, 0.03, 0.01, *[0.0025] * 4, *[0.005] * 6)
+LICENCES = tuple(str(licence) for licence in range(len(LICENCE_SHARES)))
 
 
 def with_words(rng: Generator, numbers: pl.DataFrame, users: Users) -> pl.DataFrame:

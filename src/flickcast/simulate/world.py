@@ -13,6 +13,7 @@ from flickcast.errors import UserError
 from flickcast.schemas import EARLIEST, TIME
 from flickcast.simulate.calibration import USER_NUMBERS
 from flickcast.simulate.law import DAY_SECONDS, Floats, Integers, Law
+from flickcast.simulate.oddities import Oddities, dated, is_shown, with_oddities
 from flickcast.simulate.uploads import (
     FIRST_POST_ID,
     POSTS_OF_A_DAY,
@@ -36,7 +37,7 @@ LIMITS = {
     "picture_size": (1, 4096),
 }
 LAST_START = date(2100, 1, 1)
-STREAMS = ("users", "taste", "uploads", "words")
+STREAMS = ("users", "taste", "uploads", "words", "oddities")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class WorldParams:
     maturity_days: float = 7.0
     picture_size: int = 64
     law: Law = field(default_factory=Law)
+    oddities: Oddities = field(default_factory=Oddities)
 
     def __post_init__(self) -> None:
         for name, (least, most) in LIMITS.items():
@@ -68,6 +70,7 @@ class World:
         self.midnight = datetime(params.start.year, params.start.month, params.start.day, tzinfo=UTC)
         self._numbers = lru_cache(maxsize=CACHED_DAYS)(self._make_numbers)
         self._posts = lru_cache(maxsize=CACHED_TEXTS)(self._make_posts)
+        self._redated = lru_cache(maxsize=None)(self._make_redated)  # few rows a day
         self._counted: tuple[int, Integers] = (0, np.zeros(params.users, dtype=np.int64))
 
     @cached_property
@@ -89,11 +92,28 @@ class World:
         return self._numbers(day) if day >= 0 else self._numbers(0).clear()
 
     def posts(self, day: int) -> pl.DataFrame:
-        """The same posts with ids, texts and places, as the service shows them."""
+        """The same posts with ids, texts, places and what happens to them, as the service shows them."""
         return self._posts(day) if day >= 0 else self._posts(0).clear()
 
+    def shown(self, first: datetime, last: datetime, now: datetime) -> pl.DataFrame:
+        """The posts to be seen at `now` that are dated first..last, both included, oldest first.
+
+        Column `dated` is the date they show by then, which is not `posted_at` where the owner changed it.
+        """
+        days = range(max(0, self.day_of(first)), self.day_of(min(last, now)) + 1)
+        wanted = is_shown(now) & pl.col("dated").is_between(first, min(last, now))
+        frames = [self.posts(-1), *(self.posts(day) for day in days)]
+        if self.params.oddities.redated:
+            others = (day for day in range(self.day_of(now) + 1) if day not in days)
+            frames += [self._redated(day) for day in others]
+        found = pl.concat([frame.with_columns(dated(now)).filter(wanted) for frame in frames])
+        return found.sort("dated", "post") if self.params.oddities.redated else found
+
     def find(self, post_ids: Iterable[str], until: datetime) -> pl.DataFrame:
-        """The posts of these ids that exist at a moment, as World.posts; ids that stand for nothing are left out."""
+        """The posts of these ids shown until a moment, as World.posts; ids that stand for nothing are left out.
+
+        Posts that their owner removed are among them.
+        """
         wanted: dict[int, list[int]] = {}
         for post_id in post_ids:
             number = int(post_id) if post_id.isdecimal() and len(post_id) < 20 else 0
@@ -101,7 +121,7 @@ class World:
             if 0 <= day <= self.day_of(until) and place < self.numbers(day).height:
                 wanted.setdefault(day, []).append(place)
         found = [self.posts(day)[places] for day, places in wanted.items()] or [self.posts(-1)]
-        return pl.concat(found).filter(pl.col("posted_at") <= until)
+        return pl.concat(found).filter(pl.col("shown_from") <= until)
 
     def counts(self, posts: pl.DataFrame, moment: datetime) -> pl.DataFrame:
         """Columns views, faves and comments of these posts at a moment; none ever falls."""
@@ -140,7 +160,17 @@ class World:
     def _posted_by(self, moment: datetime) -> Integers:
         day = self.day_of(moment)
         today = self.numbers(day).filter(pl.col("posted_at") <= moment)
-        return self._posted_before(day) + np.bincount(today["user"].to_numpy(), minlength=self.params.users)
+        return self._posted_before(day) + self._by_user(today) - self._hidden_by(moment)
+
+    def _hidden_by(self, moment: datetime) -> Integers:
+        """Posts per user that are posted by a moment and not shown at it."""
+        if not (self.params.oddities.late or self.params.oddities.removed):
+            return np.zeros(self.params.users, dtype=np.int64)
+        hidden = (pl.col("posted_at") <= moment) & ~is_shown(moment)
+        return self._by_user(pl.concat([self.posts(day).filter(hidden) for day in range(self.day_of(moment) + 1)]))
+
+    def _by_user(self, posts: pl.DataFrame) -> Integers:
+        return np.bincount(posts["user"].to_numpy(), minlength=self.params.users)
 
     def _posted_before(self, day: int) -> Integers:
         """Posts per user before a day; remembers the last answer, because nights come one after another."""
@@ -148,7 +178,7 @@ class World:
         if known > day:
             known, counts = 0, np.zeros_like(counts)
         for earlier in range(known, day):
-            counts = counts + np.bincount(self.numbers(earlier)["user"].to_numpy(), minlength=self.params.users)
+            counts = counts + self._by_user(self.numbers(earlier))
         self._counted = (max(day, 0), counts)
         return counts
 
@@ -162,7 +192,11 @@ class World:
         return make_uploads(self._random("uploads", number), day)
 
     def _make_posts(self, number: int) -> pl.DataFrame:
-        return with_words(self._random("words", number), self.numbers(number), self.users)
+        posts = with_words(self._random("words", number), self.numbers(number), self.users)
+        return with_oddities(self._random("oddities", number), posts, self.params.oddities)
+
+    def _make_redated(self, number: int) -> pl.DataFrame:
+        return self.posts(number).filter(pl.col("redated_at").is_not_null())
 
     def _random(self, stream: str, day: int = 0) -> Generator:
         seeds = np.random.SeedSequence(self.params.seed, spawn_key=(STREAMS.index(stream), day))

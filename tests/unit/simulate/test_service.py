@@ -209,7 +209,12 @@ def test_a_wrong_picture_address_is_404(service: httpx.Client, name: str):
 def test_the_ledger_counts_calls_and_names_offered_posts(service: httpx.Client, search: Call):
     offered = [photo["id"] for photo in search(**DAY, per_page="3")["photo"]]
     ledger = service.get("/simulation/ledger").json()
-    assert ledger == {"calls": {"flickr.photos.search": 1}, "posts_offered": sorted(offered)}
+    assert ledger == {
+        "calls": {"flickr.photos.search": 1},
+        "posts_offered": sorted(offered),
+        "posts_unusable": {},
+        "faults": {},
+    }
 
 
 def test_filters_narrow_a_search(world: World, search: Call):
