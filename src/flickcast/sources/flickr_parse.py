@@ -368,7 +368,7 @@ def photo_key(photo: Any) -> str:
         return json.dumps({"post_id": post_id})
     kept = impersonal(photo)
     steady = {key: value for key, value in kept.items() if key not in CHANGING} if isinstance(kept, dict) else kept
-    return json.dumps(steady, sort_keys=True)
+    return f"without id: {json.dumps(steady, sort_keys=True)}"
 
 
 def rejected_photo(photo: Any, reason: str, seen_at: datetime) -> Rejected:
