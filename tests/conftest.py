@@ -1,6 +1,6 @@
 """Shared fixtures: real data and recorded answers, where they lie beside the checkout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,14 @@ def _shared(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"{name} is not beside this checkout (looked in ../shared/{name})")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _budgets_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test charges its calls to the user's own budgets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLICKCAST_STATE_FOLDER", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session")

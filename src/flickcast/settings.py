@@ -1,5 +1,8 @@
 """Secrets and addresses: read from the environment when asked for, never stored, never shown."""
 
+import os
+from pathlib import Path
+
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -15,8 +18,22 @@ class Settings(BaseSettings):
 
     flickr_url: str = Field("https://api.flickr.com/services/rest/", description="the API's address")
     flickr_key: SecretStr | None = Field(None, description="the API key; needed for `ingest.source: flickr`")
-    timeout_seconds: float = Field(30.0, gt=0, description="of one answer")
+    timeout_seconds: float = Field(30.0, gt=0, description="of one answer, without a byte of it coming")
+    call_seconds: float = Field(60.0, gt=0, description="of one call in all, from the look-up of the name to its end")
     deadline_seconds: float = Field(600.0, gt=0, description="a service that fails for longer ends the night (exit 75)")
+    clock_speed: float = Field(1.0, gt=0, le=1e6, description="rehearsals on the simulated service: waits pass faster")
+    state_folder: Path | None = Field(
+        None, description="what runs of one key share; $XDG_STATE_HOME/flickcast if unset"
+    )
+
+    def budget_folder(self) -> Path:
+        """Where all runs of this user on this machine keep how many calls they made."""
+        if self.state_folder is not None:
+            return self.state_folder.expanduser()
+        state_home = os.environ.get("XDG_STATE_HOME", "")  # the standard says to ignore a relative one
+        return (
+            Path(state_home) if Path(state_home).is_absolute() else Path("~/.local/state").expanduser()
+        ) / "flickcast"
 
 
 def load_settings() -> Settings:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -11,20 +11,19 @@ from pydantic import SecretStr
 
 from flickcast.console import printable
 from flickcast.errors import FlickcastError, TryAgainError, UserError
+from flickcast.sources.budget import Budget
 from flickcast.sources.web import (
+    Deadlines,
     Patience,
-    RateLimiter,
     TooLargeError,
     TroubleError,
+    Web,
     address_of,
-    answered_at,
-    attempts,
-    http_client,
-    request,
+    own_time,
     retry_after,
 )
 
-FIRST_ATTEMPTS = 2  # nothing was ever reached: most likely there is no network, so do not keep the user waiting
+FIRST_ATTEMPTS = 2  # there was never a network: do not keep the user waiting
 
 
 class Verdict(StrEnum):
@@ -35,6 +34,7 @@ class Verdict(StrEnum):
     STOP = "stop"  # the key is not accepted: another try would burn it
     SPLIT = "split"  # too many results for one query
     GONE = "gone"  # deleted, private or never there
+    SKIP = "skip"  # not for us, which does not mean that it is gone
     BUG = "bug"  # we asked wrongly
 
 
@@ -42,9 +42,21 @@ class Verdict(StrEnum):
 VERDICTS = {
     **dict.fromkeys((0, 10, 105, 106, 201), Verdict.RETRY),
     **dict.fromkeys((95, 96, 97, 98, 99, 100), Verdict.STOP),
-    **dict.fromkeys((1, 2, 5, 116), Verdict.GONE),
+    **dict.fromkeys((2, 116), Verdict.SKIP),
+    5: Verdict.GONE,
     20: Verdict.SPLIT,
 }
+# Error 1 means that what was asked for is not there only where one photo or user was asked for. A search says it of too
+# many tags, others of a missing argument.
+NOT_FOUND = 1
+OF_ONE_THING = (
+    "flickr.photos.getInfo",
+    "flickr.photos.getSizes",
+    "flickr.people.getInfo",
+    "flickr.people.getPublicPhotos",
+    "flickr.contacts.getPublicList",
+)
+PASSING_STATUS = (408, 425, 429)
 UNAVAILABLE = "not currently available"  # seen with code 0 and with code 201
 
 
@@ -58,55 +70,68 @@ class RefusedError(FlickcastError):
 
 @dataclass(frozen=True)
 class Answer:
-    """The content of an answer under the key that was expected, and the service's own time of it."""
+    """The content of an answer under the key that was expected, and its time by the service's clock and by ours."""
 
     content: dict[str, Any]
-    at: datetime
+    at: datetime | None
+    received_at: datetime
 
 
-def classify(status: int, body: Any) -> Verdict:
-    """What an answer means, from its HTTP status and its parsed body (None: it does not parse)."""
-    if status == 429 or status >= 500:
+def classify(status: int, body: Any, method: str = "") -> Verdict:
+    """What an answer means, from its HTTP status, its parsed body (None: it does not parse) and what was asked."""
+    if status in PASSING_STATUS or status >= 500:
         return Verdict.RETRY
     if status in (401, 403):
         return Verdict.STOP
-    if status != 200:
+    if not 200 <= status < 300:
         return Verdict.BUG
     if not isinstance(body, dict) or body.get("stat") not in ("ok", "fail"):
         return Verdict.RETRY
     if body["stat"] == "ok":
         return Verdict.OK
-    if UNAVAILABLE in str(body.get("message", "")):
+    if UNAVAILABLE in str(body.get("message", "")).lower():
         return Verdict.RETRY
-    code = str(body.get("code", ""))
-    return VERDICTS.get(int(code), Verdict.BUG) if code.isdecimal() else Verdict.BUG
+    return _of_code(str(body.get("code", "")).strip(), method)
+
+
+def _of_code(code: str, method: str) -> Verdict:
+    if not (code.isascii() and code.isdecimal() and len(code) < 10):
+        return Verdict.BUG
+    if int(code) == NOT_FOUND and method in OF_ONE_THING:
+        return Verdict.GONE
+    return VERDICTS.get(int(code), Verdict.BUG)
 
 
 class FlickrClient:
-    """Calls methods of the service; every attempt, retries too, waits for the rate limit."""
+    """Calls methods of the service; every attempt, retries too, is charged to the budget."""
 
     def __init__(
-        self, url: str, key: SecretStr, *, calls_per_second: float, timeout_seconds: float, patience: Patience
+        self,
+        url: str,
+        key: SecretStr,
+        *,
+        budget: Budget,
+        patience: Patience = Patience(),  # noqa: B008 (frozen)
+        deadlines: Deadlines = Deadlines(),  # noqa: B008 (frozen)
     ) -> None:
         self.host, self._name = address_of(url)
         self._url = url
         self._key = key
-        self._limiter = RateLimiter(calls_per_second)
-        self._patience = patience
-        self._http = http_client(self.host, timeout_seconds)
+        self._web = Web(self.host, budget, patience, deadlines)
         self._reached = False
 
     def close(self) -> None:
         """Give the connections back."""
-        self._http.close()
+        self._web.close()
 
     def call(self, method: str, expect: str, **arguments: str | int) -> Answer:
         """The part of the answer under the key `expect`.
 
-        Raises RefusedError (gone, split, bug), UserError (key not accepted, no network), TryAgainError (service down).
+        Raises RefusedError (gone, skip, split, bug), UserError (key not accepted, no network), TryAgainError (service
+        down).
         """
         try:
-            for attempt in attempts(self._patience, self._is_final):
+            for attempt in self._web.attempts(self._is_final):
                 with attempt:
                     return self._once(method, expect, arguments)
         except TroubleError as error:
@@ -114,7 +139,6 @@ class FlickrClient:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _once(self, method: str, expect: str, arguments: dict[str, str | int]) -> Answer:
-        self._limiter.wait()
         form = {
             "method": method,
             "api_key": self._key.get_secret_value(),
@@ -123,34 +147,35 @@ class FlickrClient:
             **{name: str(value) for name, value in arguments.items()},
         }
         try:
-            response = request(self._http, "POST", self._url, data=form)
+            response = self._web.request("POST", self._url, data=form)
         except TooLargeError:
             raise TroubleError("sent an answer without end") from None
+        received_at = datetime.now(UTC)
         self._reached = True
         body = _parsed(response.content)
-        verdict = classify(response.status_code, body)
+        verdict = classify(response.status_code, body, method)
         if verdict is Verdict.OK and isinstance(body.get(expect), dict):
-            return Answer(body[expect], answered_at(response))
+            return Answer(body[expect], own_time(response), received_at)
+        said = self._said(response, body)
         if verdict in (Verdict.OK, Verdict.RETRY):
-            raise TroubleError(f"answered {_short(response, body)}", retry_after(response))
-        raise self._refusal(method, verdict, _short(response, body))
+            raise TroubleError(f"answered {said}", retry_after(response))
+        raise self._refusal(method, verdict, said)
 
     def _is_final(self, error: TroubleError, attempt: int) -> bool:
-        return error.unreachable and not self._reached and attempt >= FIRST_ATTEMPTS
+        return error.no_network and not self._reached and attempt >= FIRST_ATTEMPTS
 
     def _giving_up(self, error: TroubleError) -> FlickcastError:
-        if error.unreachable and not self._reached:
+        if error.no_network and not self._reached:
             return UserError(
                 f"no network: cannot reach {self._name} ({error}); check the connection or FLICKCAST_FLICKR_URL. "
                 "Nothing was stored."
             )
         return TryAgainError(
-            f"{self._name} is down: it {error}, after {self._patience.attempts} tries or "
-            f"{self._patience.deadline_seconds:.0f} s. Nothing is lost: run the same command later."
+            f"{self._name} is down: it {error}, after {self._web.patience.attempts} tries or "
+            f"{self._web.patience.deadline_seconds:.0f} s. Nothing is lost: run the same command later."
         )
 
     def _refusal(self, method: str, verdict: Verdict, said: str) -> FlickcastError:
-        said = said.replace(self._key.get_secret_value(), "***")
         if verdict is Verdict.STOP:
             return UserError(
                 f"{self._name} does not accept the key in FLICKCAST_FLICKR_KEY ({said}). Put a valid one there; "
@@ -158,18 +183,19 @@ class FlickrClient:
             )
         return RefusedError(f"{self._name} refused {method}: {said}.", verdict)
 
+    def _said(self, response: httpx.Response, body: Any) -> str:
+        """Status or the service's own words, cut short and harmless: a service may repeat the key it was given."""
+        if isinstance(body, dict) and body.get("stat") == "fail":
+            message = str(body.get("message")).replace(self._key.get_secret_value(), "***")
+            code = str(body.get("code")).replace(self._key.get_secret_value(), "***")
+            return f"error {printable(code)[:8]}: {printable(message)[:120]}"
+        if response.status_code != 200:
+            return f"HTTP {response.status_code}"
+        return "something that is not the expected JSON"
+
 
 def _parsed(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
         return None
-
-
-def _short(response: httpx.Response, body: Any) -> str:
-    """Status or the service's own words, cut short and harmless."""
-    if isinstance(body, dict) and body.get("stat") == "fail":
-        return f"error {printable(str(body.get('code')))[:8]}: {printable(str(body.get('message')))[:120]}"
-    if response.status_code != 200:
-        return f"HTTP {response.status_code}"
-    return "something that is not the expected JSON"

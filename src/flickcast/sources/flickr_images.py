@@ -4,72 +4,96 @@ One picture that cannot be had after all tries must not hold up its night for ev
 Several in a row mean that the host is down: that ends the night, which is then made up and asks for them again.
 """
 
+import hashlib
+import io
+import warnings
+from collections import defaultdict
+
 import httpx
 
 from flickcast.console import printable
 from flickcast.errors import TryAgainError
+from flickcast.pictures import FORMATS
+from flickcast.sources.budget import Budget
 from flickcast.sources.pictures import MAX_BYTES, NoPictureError
-from flickcast.sources.web import (
-    LOOPBACK,
-    Patience,
-    RateLimiter,
-    TooLargeError,
-    TroubleError,
-    attempts,
-    http_client,
-    request,
-    retry_after,
-)
+from flickcast.sources.web import LOOPBACK, Deadlines, Patience, TooLargeError, TroubleError, Web, retry_after
 
 IMAGE_DOMAIN = "staticflickr.com"
 GONE = (404, 410)
 FAILED_PICTURES = 5  # so many in a row, each tried again and again: the image host is down, not the pictures
+ROUNDING_PIXELS = 1
+KEPT_BYTES = 4096  # of what is no picture, for its reader
+# sha256 of pictures that say that there is none (flickr_api.md §7: seen where redirects are followed, which we never
+# do). None is known for sure without the live service; whoever sees one adds it here, with the date.
+KNOWN_PLACEHOLDERS: frozenset[str] = frozenset()
+SHARED_BY = 3  # different addresses with the same bytes: no photo, but what stands in for one
 
 
 class ImageClient:
-    """Downloads pictures from the service's image hosts only, without following redirects."""
+    """Downloads pictures from the service's image hosts only, without following redirects.
 
-    def __init__(self, api_host: str, *, per_second: float, timeout_seconds: float, patience: Patience) -> None:
+    `placeholders` names, by sha256, what came for so many addresses that it is no photo; the first ones were handed out
+    before that was known.
+    """
+
+    def __init__(
+        self,
+        api_host: str,
+        *,
+        budget: Budget,
+        patience: Patience = Patience(),  # noqa: B008 (frozen)
+        deadlines: Deadlines = Deadlines(),  # noqa: B008 (frozen)
+    ) -> None:
         self._api_host = api_host
-        self._limiter = RateLimiter(per_second)
-        self._patience = patience
-        self._http = http_client(api_host, timeout_seconds)
+        self._web = Web(api_host, budget, patience, deadlines)
         self._failed = 0
+        self._addresses: defaultdict[str, set[str]] = defaultdict(set)
 
     def close(self) -> None:
         """Give the connections back."""
-        self._http.close()
+        self._web.close()
 
-    def fetch(self, url: str) -> bytes:
-        """A JPEG. NoPictureError if there is none; TryAgainError when the host fails picture after picture."""
-        if not self._is_allowed(url):
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """What stood in for pictures so far."""
+        return frozenset(sha256 for sha256, addresses in self._addresses.items() if len(addresses) >= SHARED_BY)
+
+    def fetch(self, url: str, expected: tuple[int, int] | None = None) -> bytes:
+        """A JPEG of the expected width and height, if some are.
+
+        NoPictureError if there is none; TryAgainError when the host fails picture after picture.
+        """
+        address = self._allowed(url)
+        if address is None:
             raise NoPictureError("is not on an image host of the service")
         try:
-            for attempt in attempts(self._patience):
+            for attempt in self._web.attempts():
                 with attempt:
-                    content = self._once(url)
+                    content = self._once(address)
                     self._failed = 0
+                    self._check(url, content, expected)
                     return content
         except TroubleError as error:
-            raise self._giving_up(url, error) from None
+            raise self._giving_up(address.host, error) from None
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _is_allowed(self, url: str) -> bool:
+    def _allowed(self, url: str) -> httpx.URL | None:
+        """The address as it is asked for, so that nothing can be read in two ways; None if it leads elsewhere."""
         try:
             parsed = httpx.URL(url)
-        except httpx.InvalidURL:
-            return False
-        own = self._api_host in LOOPBACK and parsed.host == self._api_host
-        flickr = parsed.host == IMAGE_DOMAIN or parsed.host.endswith("." + IMAGE_DOMAIN)
-        return parsed.scheme in ("http", "https") and (own or flickr)
+        except (httpx.InvalidURL, UnicodeError):
+            return None
+        host = parsed.raw_host.decode("ascii")
+        own = self._api_host in LOOPBACK and host == self._api_host
+        flickr = (host == IMAGE_DOMAIN or host.endswith("." + IMAGE_DOMAIN)) and parsed.port is None
+        return parsed if parsed.scheme in ("http", "https") and not parsed.userinfo and (own or flickr) else None
 
-    def _once(self, url: str) -> bytes:
-        self._limiter.wait()
+    def _once(self, address: httpx.URL) -> bytes:
         try:
-            response = request(self._http, "GET", url, limit=MAX_BYTES)
+            response = self._web.request("GET", address, limit=MAX_BYTES)
         except TooLargeError:
             raise NoPictureError(f"is larger than {MAX_BYTES >> 20} MiB") from None
-        if response.is_redirect:  # a picture that is gone redirects to one that says so
+        if 300 <= response.status_code < 400:  # a picture that is gone redirects to one that says so
             raise NoPictureError(f"is gone (HTTP {response.status_code}, a redirect)")
         if response.status_code in GONE:
             raise NoPictureError(f"is gone (HTTP {response.status_code})")
@@ -77,15 +101,41 @@ class ImageClient:
             raise TroubleError(f"answered HTTP {response.status_code}", retry_after(response))
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "image/jpeg":
-            raise NoPictureError(f"came as '{printable(kind)[:40]}', not image/jpeg", response.content[:4096])
+            raise NoPictureError(f"came as '{printable(kind)[:40]}', not image/jpeg", response.content[:KEPT_BYTES])
         return response.content
 
-    def _giving_up(self, url: str, error: TroubleError) -> Exception:
+    def _check(self, url: str, content: bytes, expected: tuple[int, int] | None) -> None:
+        sha256 = hashlib.sha256(content).hexdigest()
+        self._addresses[sha256].add(url)
+        if sha256 in KNOWN_PLACEHOLDERS or len(self._addresses[sha256]) >= SHARED_BY:
+            raise NoPictureError("stands in for pictures that are gone: several posts have the same", content)
+        size = _size(content)
+        if expected and size and any(abs(a - b) > ROUNDING_PIXELS for a, b in zip(size, expected, strict=True)):
+            raise NoPictureError(
+                f"has {size[0]} x {size[1]} pixels, not the {expected[0]} x {expected[1]} told", content
+            )
+
+    def _giving_up(self, host: str, error: TroubleError) -> Exception:
         self._failed += 1
-        host = httpx.URL(url).host
-        tried = f"{host} {error}, after {self._patience.attempts} tries or {self._patience.deadline_seconds:.0f} s"
+        patience = self._web.patience
+        tried = f"{host} {error}, after {patience.attempts} tries or {patience.deadline_seconds:.0f} s"
         if self._failed < FAILED_PICTURES:
             return NoPictureError(f"could not be had: {tried}")
         return TryAgainError(
             f"{self._failed} pictures in a row were not to be had: {tried}. Nothing is lost: try later."
         )
+
+
+def _size(content: bytes) -> tuple[int, int] | None:
+    """Width and height that the file tells; None where it tells none, which whoever decodes it will find, too."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                return image.size
+    except MemoryError:
+        raise
+    except Exception:  # broken files make Pillow raise nearly anything
+        return None
