@@ -47,21 +47,9 @@ AN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z@_-]{0,63}")  # 53637883806, 12345678@
 DEEPEST = 50  # levels of an answer that are looked at; recorded ones have 5
 
 # Keys in lower case and without "_", whatever their case and place: in `owner`, `contact`, `tag` and `location` too.
-PERSONAL = frozenset(
-    {"ownername", "realname", "username", "authorname", "pathalias", "mboxsha1sum", "iconserver", "iconfarm"}
-    | {
-        "location",
-        "locality",
-        "county",
-        "region",
-        "neighbourhood",
-        "photosurl",
-        "profileurl",
-        "mobileurl",
-        "urls",
-        "note",
-    }
-)
+PERSONAL = {"ownername", "realname", "username", "authorname", "pathalias", "mboxsha1sum", "iconserver", "iconfarm"}
+PERSONAL |= {"location", "locality", "county", "region", "neighbourhood"}
+PERSONAL |= {"photosurl", "profileurl", "mobileurl", "urls", "note"}
 
 
 def text(value: Any) -> str | None:

@@ -85,6 +85,10 @@ def checked(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     return check(table, pl.DataFrame(rows, schema=TABLES[table].dtypes()))
 
 
+def method_of(name: str) -> str:
+    return f"flickr.{name.partition('__')[0]}"
+
+
 def year(moment: datetime | None) -> int | None:
     return None if moment is None else moment.year
 
@@ -97,14 +101,14 @@ def test_every_recording_is_in_a_table_above(flickr_fixtures: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for table in EVERY_TABLE for name in table if name not in ERRORS])
 def test_recorded_answers_are_ok(flickr_fixtures: Path, name: str) -> None:
-    assert classify(200, recorded(flickr_fixtures / name)) is Verdict.OK
+    assert classify(200, recorded(flickr_fixtures / name), method_of(name)) is Verdict.OK
 
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_recorded_errors_tell_what_to_do(flickr_fixtures: Path, name: str) -> None:
     body = recorded(flickr_fixtures / name)
-    assert classify(200, body) is ERRORS[name]
-    assert classify(200, body | {"code": int(body["code"])}) is ERRORS[name]  # JSON has a number
+    assert classify(200, body, method_of(name)) is ERRORS[name]
+    assert classify(200, body | {"code": int(body["code"])}, method_of(name)) is ERRORS[name]  # JSON has a number
 
 
 @pytest.mark.parametrize("name", PHOTOS)
