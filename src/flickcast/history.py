@@ -18,6 +18,7 @@ from flickcast.tables import Store, publish_json
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
+Json = dict[str, Any]
 OWN_FILES = ("dvc.yaml", "dvc.lock", "params.yaml", "night.yaml", "recipes", ".gitignore", ".dvcignore")
 FINISHED = "manifests/nights.json"
 FIRST_COMMIT = (*OWN_FILES, "prefect.yaml", ".dvc/config", ".dvc/.gitignore")
@@ -110,6 +111,37 @@ def missed_nights(finished: list[date], begun: list[date], last: date) -> list[d
     return [start + timedelta(days=number) for number in range((last - start).days + 1)]
 
 
+def versions_with_removed_parts(root: Path) -> list[Json]:
+    """The commits, oldest first, that list a part of the ingest's tables which counts no longer: {commit, at}.
+
+    Rows have been taken out of such a part since (`flickcast forget`, `quarantine retry`); what those commits describe
+    still holds them. Empty where there is no git.
+    """
+    counting = _listed_parts(json.dumps(Store(root).manifest("ingest").as_json()))
+    lines = _git(root, "log", "--all", "--reverse", "--format=%H %cI", may_fail=True).splitlines()
+    commits = [dict(zip(("commit", "at"), line.split(), strict=True)) for line in lines]
+    blobs = _blobs(root, [f"{one['commit']}:./manifests/ingest.json" for one in commits])
+    holding = {blob for blob in set(blobs) if blob and _listed_parts(_git(root, "cat-file", "blob", blob)) - counting}
+    return [one for one, blob in zip(commits, blobs, strict=True) if blob in holding]
+
+
+def _blobs(root: Path, names: list[str]) -> list[str | None]:
+    """The objects that git has under these names, None where it has none."""
+    if not names:
+        return []
+    lines = _git(root, "cat-file", "--batch-check", given="\n".join(names)).splitlines()
+    return [line.split()[0] if " blob " in line else None for line in lines]
+
+
+def _listed_parts(manifest: str) -> set[tuple[str, str]]:
+    """Table and hash of every part that a manifest lists."""
+    try:
+        parts = json.loads(manifest)["parts"]
+        return {(table, facts["sha256"]) for table, listed in parts.items() for facts in listed.values()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return set()  # of a commit that never worked
+
+
 def _configure(root: Path) -> None:
     """DVC's settings: the local remote, no reports, no question for newer versions, its working files kept here."""
     from dvc.config import Config
@@ -179,13 +211,13 @@ def _commit(root: Path, names: list[str], message: str) -> None:
         _git(root, "commit", "--no-gpg-sign", "--quiet", "--message", message, "--only", "--", *names)
 
 
-def _git(root: Path, *arguments: str, may_fail: bool = False) -> str:
+def _git(root: Path, *arguments: str, may_fail: bool = False, given: str = "") -> str:
     environment = {name: value for name, value in os.environ.items() if name not in GIT_LOCATIONS}
     done = subprocess.run(
         ["git", *arguments],
         cwd=root,
         env=environment | {"GIT_TERMINAL_PROMPT": "0"},
-        stdin=subprocess.DEVNULL,
+        input=given,
         capture_output=True,
         text=True,
     )

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Set
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -43,10 +44,11 @@ def quarantine_record(post_id: str, place: str, content: bytes) -> bytes:
 
 
 class Named(NamedTuple):
-    """Whom a quarantined record is about, as far as it says."""
+    """Whom a quarantined record is about or, where it does not say, the record itself."""
 
     post_id: str | None
     user_id: str | None
+    unread: bytes = b""
 
 
 POST_KEYS, USER_KEYS = ("post_id", "id", "Pid", "pid"), ("user_id", "owner", "Uid", "uid")  # of all our sources
@@ -56,16 +58,17 @@ def named_in(record: bytes) -> Named:
     """The post and the user that a record of the quarantine names.
 
     >>> named_in(quarantine_record("7", "a.jpg", b"broken")), named_in(b'{"photo": {"id": 7, "owner": "u"}}')
-    (Named(post_id='7', user_id=None), Named(post_id='7', user_id='u'))
+    (Named(post_id='7', user_id=None, unread=b''), Named(post_id='7', user_id='u', unread=b''))
     """
     try:
         content = json.loads(record.partition(b"\n")[0])
     except (ValueError, RecursionError):
-        return Named(None, None)
+        return Named(None, None, record)
     content = content.get("photo", content) if isinstance(content, dict) else None
     if not isinstance(content, dict):
-        return Named(None, None)
-    return Named(_first_text(content, POST_KEYS), _first_text(content, USER_KEYS))
+        return Named(None, None, record)
+    post_id, user_id = _first_text(content, POST_KEYS), _first_text(content, USER_KEYS)
+    return Named(post_id, user_id, b"" if post_id or user_id else record)
 
 
 def _first_text(content: dict[str, Any], keys: tuple[str, ...]) -> str | None:
@@ -75,6 +78,19 @@ def _first_text(content: dict[str, Any], keys: tuple[str, ...]) -> str | None:
         if isinstance(value, (str, int)) and str(value).strip():
             return str(value).strip()
     return None
+
+
+WORD = re.compile(rb"[A-Za-z0-9.@]+")  # what an id is made of; "_" and "-" part it from the rest of an address
+
+
+def mentioned(content: bytes, ids: Set[str]) -> set[str]:
+    """The ids that stand in it as words of their own; one that is no word, anywhere.
+
+    >>> mentioned(b"https://host/7_z.jpg, 70", {"7", "0", "../x"})
+    {'7'}
+    """
+    words = {word.strip(b".") for word in WORD.findall(content)}
+    return {one for one in ids if (one.encode() in words if WORD.fullmatch(one.encode()) else one.encode() in content)}
 
 
 def quarantine_rows(stage: str, source: str, rejected: list[Rejected], moment: datetime) -> pl.DataFrame:
@@ -142,9 +158,14 @@ class Forgotten:
     post_ids: frozenset[str] = frozenset()
     user_ids: frozenset[str] = frozenset()
 
-    def names(self, post_id: str | None, user_id: str | None = None) -> bool:
-        """Whether a post of this user is among them."""
-        return post_id in self.post_ids or user_id in self.user_ids
+    @property
+    def ids(self) -> frozenset[str]:
+        """Of posts and users."""
+        return self.post_ids | self.user_ids
+
+    def names(self, post_id: str | None, user_id: str | None = None, unread: bytes = b"") -> bool:
+        """Whether a post, or a user, is among them, or a record that cannot be read mentions one of them."""
+        return post_id in self.post_ids or user_id in self.user_ids or bool(unread and mentioned(unread, self.ids))
 
     def without(self, batch: Batch) -> tuple[Batch, int]:
         """The batch without them, and how many of the records it had found were theirs."""
