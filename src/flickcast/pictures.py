@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
-MOST_PIXELS = 64_000_000
+# By format, so that none takes more than 300 MB: Pillow's decoders hold up to 12, 8, 8 and 16 bytes a pixel (measured
+# with Pillow 13.0; for JPEG that is a progressive one in CMYK).
+MOST_PIXELS = {"JPEG": 25_000_000, "PNG": 36_000_000, "GIF": 36_000_000, "WEBP": 18_000_000}
+FORMATS = tuple(MOST_PIXELS)
+# Every scan of a JPEG passes over all pixels and may be 14 bytes long: a file of 64 MiB could take hours. Usual are 10.
+MOST_SCANNED = 64 * MOST_PIXELS["JPEG"]
+SCAN = b"\xff\xda"
 # An encoder scales the short side to its own size: a strip of 1 x 65500 would become gigabytes.
 MOST_ELONGATED = 100
 
@@ -28,9 +33,9 @@ def decode(content: bytes) -> Picture | str:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+            warnings.simplefilter("ignore")  # of odd metadata, and of sizes that our own limit refuses
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _refusal(*image.size) or _loaded(image)
+                return _refusal(image, content) or _loaded(image)
     except MemoryError:
         raise
     # Broken files make Pillow raise OSError, SyntaxError, ValueError, struct.error, zlib.error, IndexError, ...
@@ -43,11 +48,15 @@ def _loaded(image: "Image") -> Picture:
     return Picture(image.convert("RGB"), image.mode)
 
 
-def _refusal(width: int, height: int) -> str | None:
-    if width * height > MOST_PIXELS:
-        return f"has {width} x {height} pixels, more than {MOST_PIXELS // 1_000_000} million"
+def _refusal(image: "Image", content: bytes) -> str | None:
+    width, height = image.size
+    kind = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: several JPEGs, of which the first one counts
+    if width * height > MOST_PIXELS[kind]:
+        return f"has {width} x {height} pixels, more than {MOST_PIXELS[kind] // 1_000_000} million"
     if max(width, height) > MOST_ELONGATED * min(width, height):
         return f"has {width} x {height} pixels, too thin a strip"
+    if kind == "JPEG" and (scans := content.count(SCAN)) * width * height > MOST_SCANNED:
+        return f"has {scans} scans over {width} x {height} pixels, more than a picture needs"
     return None
 
 
