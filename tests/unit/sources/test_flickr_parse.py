@@ -99,7 +99,7 @@ def test_sizes_are_numbers_whatever_their_types(width: Any, height: Any) -> None
     assert parse.expected_size(sizes, "z") == (1600, 2560)
 
 
-@pytest.mark.parametrize("size", ["", None, 0, "0", -3, "wide"])
+@pytest.mark.parametrize("size", ["", None, 0, "0", -3, "wide", 2**31])
 def test_a_size_that_is_none_is_null(size: Any) -> None:
     assert row(o_width=size)["width"] is None
     assert parse.expected_size({"url_z": "x", "width_z": size, "height_z": 480}, "z") is None
@@ -172,7 +172,7 @@ def test_yes_is_yes_in_every_type(value: Any) -> None:
     assert row(ispublic=value)["is_public"] is True
 
 
-@pytest.mark.parametrize("title", ["", None, {"_content": ""}, "  "])
+@pytest.mark.parametrize("title", ["", None, {"_content": ""}, "  ", float("nan"), [], {}, True])
 def test_an_empty_title_is_null(title: Any) -> None:
     assert row(title=title)["title"] is None
 
