@@ -114,8 +114,19 @@ def serve(
     now: Annotated[str, typer.Option(help="The world's clock, ISO 8601, by default in UTC.")] = "2026-03-02T00:30:00",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8765,
+    faults: Annotated[float, typer.Option(min=0, max=1000, help="Of 1,000 requests so many go wrong.")] = 0.0,
+    fault_seed: Annotated[int, typer.Option(help="Another seed, other requests go wrong.")] = 0,
+    fault: Annotated[list[str] | None, typer.Option(help="Only this kind of fault; may be given again.")] = None,
+    oddities: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1000, help="Of 1,000 posts so many appear late, are dated anew, removed or unusable, each."
+        ),
+    ] = 0.0,
 ) -> None:
     """Serve the world as a Flickr-like API (any key works); set FLICKCAST_FLICKR_URL to the address it prints."""
+    from flickcast.simulate.faults import ALL_KINDS, Faults
+    from flickcast.simulate.oddities import Oddities
     from flickcast.simulate.service import run
     from flickcast.simulate.world import World, WorldParams
 
@@ -124,12 +135,15 @@ def serve(
     except ValueError:
         raise UserError(f"--now '{now}' is no moment; write it like 2026-03-02T00:30:00.") from None
     clock = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    world = World(WorldParams(seed=seed, users=users, posts_per_day=posts_per_day, start=WORLD_START))
+    share = oddities / 1000.0
+    odd = Oddities(late=share, redated=share, removed=share, unusable=share)
+    world = World(WorldParams(seed=seed, users=users, posts_per_day=posts_per_day, start=WORLD_START, oddities=odd))
     run(
         world,
         host=host,
         port=port,
         now=clock,
+        faults=Faults(faults, fault_seed, tuple(fault or ALL_KINDS)),
         announce=lambda address: say(f"FLICKCAST_FLICKR_URL={address}/services/rest/"),
     )
 

@@ -24,8 +24,11 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
     def head(self, **changed: str) -> bytes:
-        """The first lines, with the body's true length unless another is told; no header where it is ''."""
-        headers = {"Content-Length": str(len(self.body)), **self.headers}
+        """The first lines, with the body's true length unless another is told; no header where it is ''.
+
+        The connection is told to end, so that the next request on it does not suffer too.
+        """
+        headers = {"Content-Length": str(len(self.body)), "Connection": "close", **self.headers}
         headers |= {name.replace("_", "-"): value for name, value in changed.items()}
         lines = [f"{name}: {value}" for name, value in headers.items() if value]
         status = f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"
@@ -97,10 +100,11 @@ async def _bomb(connection: Connection, reply: Reply) -> None:
 
 async def _without_end(connection: Connection, reply: Reply) -> None:
     """Spaces for as long as the client reads."""
-    connection.write(reply.head(Content_Length=""))
+    connection.write(reply.head(Content_Length="", Transfer_Encoding="chunked"))
+    chunk = f"{BLOCK:x}\r\n".encode() + b" " * BLOCK + b"\r\n"
     while not connection.is_over:
         if connection.waiting < MOST_WAITING:
-            connection.write(b" " * BLOCK)
+            connection.write(chunk)
         await asyncio.sleep(0.001)
 
 

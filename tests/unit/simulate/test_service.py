@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import httpx
 import polars as pl
@@ -228,6 +229,80 @@ def test_filters_narrow_a_search(world: World, search: Call):
     }
     asked = {"has_geo": "1", "license": "0", "tags": tag, "media": "photos"}
     assert {name: search(**DAY, **{name: value})["total"] for name, value in asked.items()} == total
+
+
+def test_a_second_can_be_split_by_licence_medium_and_place(world: World, search: Call):
+    """Each axis gives parts that share no post and are the whole together."""
+    axes = [
+        [
+            {"license": "0"},
+            {"license": ",".join(str(one) for one in range(1, 9))},
+            {"license": "9,10,11,12,13,14,15,16"},
+        ],
+        [{"media": "photos"}, {"media": "videos"}],
+        [{"has_geo": "0"}, {"has_geo": "1"}],
+    ]
+    days = {**DAY, "min_upload_date": str(MIDNIGHT - 9 * 86_400)}
+    whole = search(**days)["total"]
+    for axis in axes:
+        parts = [search(**days, **part)["total"] for part in axis]
+        assert all(parts)
+        assert sum(parts) == whole
+
+
+def test_the_posts_of_one_user_can_be_searched_by_time(world: World, search: Call):
+    user = world.posts(9)["user_id"][0]
+    posts = world.posts(9).filter(pl.col("user_id") == user)
+    page = search(**DAY, user_id=user)
+    assert {photo["id"] for photo in page["photo"]} == set(posts["post_id"])
+    assert page["total"] == str(posts.height)
+
+
+def test_the_echo_says_what_was_asked(call: Call):
+    answer = call("flickr.test.echo", word="hello")
+    assert (answer["stat"], answer["word"], answer["method"]) == (
+        "ok",
+        {"_content": "hello"},
+        {"_content": "flickr.test.echo"},
+    )
+
+
+def test_a_post_told_by_itself_is_the_post_that_is_listed(world: World, call: Call, search: Call):
+    extras = "description,date_upload,date_taken,license,views,media,geo,tags,last_update,path_alias,count_comments"
+    for listed in search(**DAY, extras=extras)["photo"][:20]:
+        told = call("flickr.photos.getInfo", photo_id=listed["id"])["photo"]
+        assert {name: told[name] for name in ("id", "secret", "license", "views", "media")} == {
+            name: listed[name] for name in ("id", "secret", "license", "views", "media")
+        }
+        assert told["owner"]["nsid"] == listed["owner"]
+        assert told["owner"]["path_alias"] == listed["pathalias"]
+        assert told["dates"]["posted"] == told["dateuploaded"] == listed["dateupload"]
+        assert told["dates"]["taken"] == listed["datetaken"]
+        assert told["dates"]["lastupdate"] == listed["lastupdate"]
+        assert told["title"] == {"_content": listed["title"]}
+        assert told["description"] == listed["description"]
+        assert told["comments"] == {"_content": listed["count_comments"]}
+        assert " ".join(tag["_content"] for tag in told["tags"]["tag"]) == listed["tags"]
+        assert ("location" in told) is (listed["accuracy"] != 0)
+        assert "media_status" not in told
+
+
+def test_a_post_told_by_itself_has_the_parts_of_recorded_ones(world: World, call: Call, flickr_fixtures: Path):
+    """The recordings are XML: their attributes and elements are keys in JSON."""
+    recorded = ElementTree.parse(flickr_fixtures / "photos.getInfo__52994452213.xml").getroot().find("photo")
+    assert recorded is not None
+    placed = world.posts(9).filter(pl.col("latitude").is_not_null(), pl.col("salt") % 5 != 0)["post_id"][0]
+    told = call("flickr.photos.getInfo", photo_id=placed)["photo"]
+    assert set(told) == {*recorded.keys(), *(part.tag for part in recorded)}
+    for part in ("dates", "visibility", "usage", "geoperms"):
+        element = recorded.find(part)
+        assert element is not None
+        assert set(told[part]) == set(element.keys())
+
+
+@pytest.mark.parametrize("photo_id", ["1", "", "no number", "16999000000"])
+def test_a_post_that_never_was_is_error_1(call: Call, photo_id: str):
+    assert call("flickr.photos.getInfo", photo_id=photo_id)["code"] == 1
 
 
 def test_the_label_is_what_an_observer_sees_a_week_later(world: World, service: httpx.Client, search: Call):
