@@ -42,6 +42,7 @@ class IngestParams(Section):
     max_results: int = Field(4000, ge=1, le=4000, description="the service repeats itself beyond this many per query")
     smallest_window_seconds: int = Field(60, ge=1)
     requery_hours: int = Field(48, ge=0, description="late posts: ask again for this long before the night")
+    catch_up_days: int = Field(7, ge=0, description="how far before its day a night makes up for missed ones")
     observe_at_days: tuple[int, ...] = Field((1, 7, 30), description="ages at which a post's counts are read again")
     user_refresh_days: int = Field(7, ge=1, description="a user's numbers older than this are asked for again")
     following: bool = Field(True, description="also ask whom a user follows: one more call per user")

@@ -9,7 +9,7 @@ import pytest
 from fast import FAST
 from pydantic import SecretStr
 
-from flickcast.params import IngestParams, LabelParams
+from flickcast.params import IngestParams
 from flickcast.records import Batch
 from flickcast.settings import Settings
 from flickcast.simulate.corpus import write_corpus
@@ -18,6 +18,9 @@ from flickcast.simulate.service import serving
 from flickcast.simulate.world import World, WorldParams
 from flickcast.sources import smpd_image
 from flickcast.sources.flickr import open_flickr
+from flickcast.sources.flickr_found import Memory
+from flickcast.sources.flickr_stretches import Span
+from flickcast.workspace import night_bounds
 
 NIGHT = date(2015, 3, 20)
 NOW = datetime(2015, 3, 21, 2, tzinfo=UTC)
@@ -29,14 +32,20 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def night(world: World) -> Iterator[Batch]:
+def night(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Batch]:
     """A night over a service that shows few results at a time, so that windows must be split."""
     with serving(world, NOW, PageLimits(results=40)) as base:
         settings = Settings(flickr_url=f"{base}/services/rest/", flickr_key=SecretStr("key"))
         params = IngestParams(**FAST, per_page=10, max_results=40, oracle=True)
-        with open_flickr(settings, params, LabelParams()) as source:
-            old = world.posts(world.day_of(date(2015, 3, 13)))["post_id"]
-            yield source.night(NIGHT, known_post_ids=set(old), fresh_user_ids=set())
+        with open_flickr(settings, params, journal=tmp_path_factory.mktemp("night") / "journal") as source:
+            yield source.night(Span(*night_bounds(NIGHT)), Memory(posts=known(world)))
+
+
+def known(world: World) -> pl.DataFrame:
+    """The posts that come of age in this night, as if an earlier night had stored them."""
+    old = world.posts(world.day_of(date(2015, 3, 13)))
+    users = world.users.profiles["user_id"].gather(old["user"])
+    return pl.DataFrame({"post_id": old["post_id"], "user_id": users, "posted_at": old["posted_at"]})
 
 
 def posts_of(world: World, first: date, last: date) -> pl.DataFrame:
@@ -48,7 +57,7 @@ def test_the_night_finds_the_posts_of_its_day_and_the_two_before(world: World, n
     offered = set(posts_of(world, date(2015, 3, 18), NIGHT)["post_id"])
     assert set(night.posts["post_id"]) <= offered
     assert night.found >= 0.9 * len(offered)  # the posts of deleted accounts are not shown
-    assert night.found == night.posts.height + len(night.rejected)
+    assert night.found == night.posts.height + night.known + len(night.rejected)
 
 
 def test_what_the_night_reads_is_what_the_world_holds(world: World, night: Batch) -> None:

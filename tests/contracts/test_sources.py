@@ -2,6 +2,7 @@
 
 import io
 import random
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from fast import FAST
 from flickr_service import KEY, NIGHT_STARTS, Service, photo, serving
 from pydantic import SecretStr
 
-from flickcast.params import IngestParams, LabelParams
+from flickcast.params import IngestParams
 from flickcast.records import Batch
 from flickcast.schemas import TABLES, check
 from flickcast.settings import Settings
 from flickcast.sources import smpd_image, smpd_video
 from flickcast.sources.flickr import open_flickr
+from flickcast.sources.flickr_found import Memory
+from flickcast.sources.flickr_stretches import Span
+from flickcast.workspace import night_bounds
 
 TABLE_NAMES = ("posts", "users", "observations", "imported_labels", "oracle")
 UNUSABLE = 3  # the number of the post that every dataset here has and no source can use
@@ -58,8 +62,9 @@ def _read_flickr(service: Service, stack: ExitStack, seed: int) -> Batch:
     service.photos = [photo(i, NIGHT_STARTS + i, **({"owner": ""} if i == UNUSABLE else {})) for i in _order(seed)]
     settings = Settings(flickr_url=f"{service.base}/services/rest/", flickr_key=SecretStr(KEY))
     params = IngestParams(**FAST, per_page=5, oracle=True)
-    source = stack.enter_context(open_flickr(settings, params, LabelParams()))
-    return source.night(date(2026, 3, 9), known_post_ids=set(), fresh_user_ids=set())
+    journal = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "journal"
+    source = stack.enter_context(open_flickr(settings, params, journal=journal))
+    return source.night(Span(*night_bounds(date(2026, 3, 9))), Memory())
 
 
 @pytest.fixture(params=["smpd-image", "smpd-video", "flickr"])

@@ -1,6 +1,7 @@
 """One command per stage: `flickcast ingest`, `embed`, ... `drift`. DVC calls these; so can you."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,22 @@ def run_stage(name: str, folder: Path, as_json: bool) -> None:
         raise
     ws.keep_report(report)
     _show_report(report, as_json)
+
+
+def ingest(
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what the night will cost, by past nights.")] = False,
+) -> None:
+    """The new posts of the night's window, and the counts of posts that have come of age."""
+    if not plan:
+        run_stage("ingest", workspace, as_json)
+        return
+    from flickcast.stages.intake import plan_of_night
+
+    report = plan_of_night(Workspace(workspace))
+    show(report.facts, as_json, "the next ingest, as past nights tell:")
+    notes(report.notes)
 
 
 def predict(
@@ -52,14 +69,18 @@ def _show_report(report: StageReport, as_json: bool) -> None:
     notes(report.notes)
 
 
+OWN_OPTIONS: dict[str, Callable[..., None]] = {"ingest": ingest, "predict": predict}
+
+
 def register(app: typer.Typer) -> None:
     """Add the stages' commands."""
     from flickcast.stages import STAGES
 
     for name, stage in STAGES.items():
-        if name != "predict":
-            app.command(name, help=inspect.getdoc(stage), rich_help_panel="Stages")(_command(name))
-    app.command("predict", rich_help_panel="Stages")(predict)
+        command = OWN_OPTIONS.get(name) or _command(name)
+        app.command(name, help=inspect.getdoc(command if name in OWN_OPTIONS else stage), rich_help_panel="Stages")(
+            command
+        )
 
 
 def _command(name: str) -> Any:

@@ -1,178 +1,186 @@
 """The Flickr API, or a service like it: the posts of a night, their users, counts and pictures."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from flickcast.console import track
+from flickcast.console import progress, track
 from flickcast.errors import UserError
-from flickcast.params import IngestParams, LabelParams
-from flickcast.records import Batch, Rejected
+from flickcast.params import IngestParams
+from flickcast.records import Batch
 from flickcast.schemas import TABLES
 from flickcast.settings import Settings
-from flickcast.sources.flickr_client import FlickrClient, RefusedError, Verdict
+from flickcast.sources.budget import Budget, Clock
+from flickcast.sources.flickr_client import Answer, FlickrClient, Verdict
+from flickcast.sources.flickr_downloads import Download, downloaded
+from flickcast.sources.flickr_found import Found, Memory, counted, frame, once
 from flickcast.sources.flickr_images import ImageClient
-from flickcast.sources.flickr_parse import (
-    Row,
-    count,
-    number,
-    observation_from_photo,
-    post_from_photo,
-    rejected_photo,
-    text,
-    user_from_person,
-)
-from flickcast.sources.flickr_windows import Sighting, photos_between
-from flickcast.sources.pictures import Pictures, Wanted
-from flickcast.sources.web import Patience
+from flickcast.sources.flickr_parse import Row, info_from_photo, number, text
+from flickcast.sources.flickr_people import People, budget_left, tombstone, unless_refused
+from flickcast.sources.flickr_stretches import Span, Stretch, aged, searches, stretches
+from flickcast.sources.flickr_windows import Walk
+from flickcast.sources.journal import Session, journal_at
+from flickcast.sources.pictures import Pictures
+from flickcast.sources.web import Deadlines, Patience, address_of
 
 ORACLE_IDS = 500
 
 
 @contextmanager
-def open_flickr(settings: Settings, ingest: IngestParams, label: LabelParams) -> Iterator["FlickrSource"]:
-    """A source that is connected while the block runs. UserError without a key."""
-    if settings.flickr_key is None or not settings.flickr_key.get_secret_value().strip():
-        raise UserError("FLICKCAST_FLICKR_KEY is not set: the API answers nobody without a key. Put yours there.")
-    patience = Patience(deadline_seconds=settings.deadline_seconds)
-    timeout = settings.timeout_seconds
-    rate = ingest.calls_per_second
-    client = FlickrClient(
-        settings.flickr_url, settings.flickr_key, calls_per_second=rate, timeout_seconds=timeout, patience=patience
-    )
-    images = ImageClient(client.host, per_second=rate, timeout_seconds=timeout, patience=patience)
+def open_flickr(
+    settings: Settings, params: IngestParams, *, journal: Path, maturity_days: int = 7, seed: int = 0
+) -> Iterator["FlickrSource"]:
+    """A source that is connected while the block runs; what it is told is kept in the file `journal` until discarded.
+
+    UserError without a key.
+    """
+    client, images = open_clients(settings, params)
     try:
-        yield FlickrSource(client, images, ingest, label.maturity_days)
+        with journal_at(journal) as kept:
+            session = Session(client, images, kept, settings.flickr_url)
+            yield FlickrSource(session, params, maturity_days, seed)
     finally:
         client.close()
         images.close()
 
 
-class FlickrSource:
-    """Asks for what a night needs; hands it over as a batch whose pictures are downloaded when iterated."""
+def open_clients(settings: Settings, params: IngestParams) -> tuple[FlickrClient, ImageClient]:
+    """The clients of the service and of its image host, each within its budget; the caller closes both."""
+    key = settings.flickr_key
+    if key is None or not key.get_secret_value().strip():
+        raise UserError("FLICKCAST_FLICKR_KEY is not set: the API answers nobody without a key. Put yours there.")
+    host, name = address_of(settings.flickr_url)
+    clock, folder = Clock(settings.clock_speed), settings.budget_folder()
+    calls = Budget(
+        f"{key.get_secret_value()}@{name}",
+        folder=folder,
+        per_second=params.calls_per_second,
+        per_hour=params.calls_per_hour,
+        clock=clock,
+        lag_seconds=settings.call_seconds,
+    )
+    pictures = Budget(f"pictures@{name}", folder=folder, per_second=params.pictures_per_second, clock=clock)
+    patience = Patience(deadline_seconds=settings.deadline_seconds)
+    deadlines = Deadlines(settings.call_seconds, settings.timeout_seconds)
+    client = FlickrClient(settings.flickr_url, key, budget=calls, patience=patience, deadlines=deadlines)
+    return client, ImageClient(host, budget=pictures, patience=patience, deadlines=deadlines)
 
-    def __init__(self, client: FlickrClient, images: ImageClient, params: IngestParams, maturity_days: int) -> None:
-        self._client = client
-        self._images = images
+
+class FlickrSource:
+    """Asks for what a night needs, and hands it over as a batch."""
+
+    def __init__(self, session: Session, params: IngestParams, maturity_days: int, seed: int = 0) -> None:
+        self.session = session
         self._params = params
         self._maturity_days = maturity_days
-        self._notes: list[str] = []
+        self._seed = seed
 
-    def night(self, night: date, *, known_post_ids: Collection[str], fresh_user_ids: Collection[str]) -> Batch:
-        """The posts of a night's day and of the hours before it, their new users, and the counts that came of age.
+    def night(self, span: Span, memory: Memory) -> Batch:
+        """The posts uploaded in a span of time and shortly before it, their users, and the counts that came of age.
 
-        Posts that are known already are in the batch again; their users and pictures are not asked for. UserError if
-        the night is not over by the service's clock.
+        Whatever a search lists and is not known is taken in, in whatever stretch it turns up. UserError if the span is
+        not over by the service's clock.
         """
-        self._notes = []
-        start, end = _day(night)
-        sightings = self._photos_between(start - timedelta(hours=self._params.requery_hours), end)
-        posts, rejected = self._posts(sightings.values())
-        new = posts.filter(~pl.col("post_id").is_in(list(known_post_ids)))
-        accepted = [sightings[post_id] for post_id in posts["post_id"]]
-        observed = [*accepted, *self._come_of_age(night, set(known_post_ids))]
+        walk = Walk(self.session, self._params, span.until, memory.posts_per_second)
+        found = self._walk(walk, span, memory)
+        posts, rejected = found.posts(self.session.moment)
+        people = People(self.session, self._params, posts, memory, span.until)
+        people.ask_for_new()
+        unlisted, gone = self._unlisted(span, memory, found)
+        people.ask_for_stale()
+        notes = [*walk.notes(), *found.notes(), *people.notes()]
+        oracle = self._oracle(posts["post_id"], notes)
+        facts = self._facts(walk, found, span) | people.facts() | {"unlisted": unlisted.height, "gone": gone.height}
         return Batch(
             source="flickr",
             posts=posts,
-            users=self._users(sorted(set(new["user_id"]) - set(fresh_user_ids))),
-            found=len(sightings),
-            observations=_observations(observed),
-            oracle=self._oracle(new["post_id"]),
+            users=people.rows(),
+            found=found.count,
+            known=found.known,
+            forgotten=found.forgotten,
+            observations=once("observations", pl.concat([found.observations(self.session.moment), unlisted])),
+            oracle=oracle,
+            tombstones=once("tombstones", pl.concat([gone, people.tombstones()])),
             rejected=rejected,
-            pictures=self._pictures(new),
-            notes=tuple(self._notes),
+            pictures=self._pictures(posts, found.sizes),
+            notes=tuple(notes),
+            facts=facts | self.session.facts(),
         )
 
-    def _photos_between(self, start: datetime, end: datetime) -> dict[str, Sighting]:
-        photos, notes = photos_between(self._client, self._params, start, end)
-        self._notes += notes
-        return photos
+    def _walk(self, walk: Walk, span: Span, memory: Memory) -> Found:
+        found = Found(self._params, memory, span)
+        wanted = searches(stretches(span, self._params, self._maturity_days, self._seed), self._params.sampling)
+        minutes = sum(stretch.seconds for stretch, _ in wanted) // 60
+        with progress("minutes of uploads", minutes) as advance:
+            for stretch, filters in wanted:
+                for page in walk.pages(stretch, filters, lambda seconds: advance(seconds // 60)):
+                    found.add(page)
+                    advance(0, f"({found.count} posts)")
+        return found
 
-    def _posts(self, sightings: Iterable[Sighting]) -> tuple[pl.DataFrame, tuple[Rejected, ...]]:
-        rows: list[Row] = []
-        rejected: list[Rejected] = []
-        for sighting in sightings:
-            row = post_from_photo(sighting.photo, sighting.seen_at, self._params.image_size)
-            if isinstance(row, str):
-                rejected.append(rejected_photo(sighting.photo, row, sighting.seen_at))
-            else:
-                rows.append(row)
-        return _frame("posts", rows), tuple(rejected)
+    def _unlisted(self, span: Span, memory: Memory, found: Found) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Known posts of the walked ages that no search listed: counted one by one, or gone (tombstones)."""
+        stretches = aged(span, self._params, self._maturity_days, self._seed)
+        missing = _within(memory.posts, stretches).filter(~pl.col("post_id").is_in(list(found.post_ids)))
+        missing = missing.filter(~pl.col("post_id").is_in(list(memory.gone("post")))).sort("post_id")
+        if self._params.sampling.design == "follow":
+            missing = missing.filter(pl.col("user_id").is_in(list(self._params.sampling.users)))
+        asked = missing["post_id"][: max(budget_left(self.session, self._params), 0)].to_list()
+        rows, gone = [], []
+        for post_id in track(asked, "posts no longer listed", len(asked)):
+            answer = unless_refused(partial(self.session.call, "flickr.photos.getInfo", "photo", photo_id=post_id))
+            if answer is Verdict.GONE:
+                gone.append(tombstone("post", post_id, span.until))
+            elif isinstance(answer, Answer):
+                rows.append(info_from_photo(answer.content, self.session.moment(answer)) | {"post_id": post_id})
+        return counted(rows), pl.DataFrame(gone, schema=TABLES["tombstones"].dtypes())
 
-    def _come_of_age(self, night: date, known_post_ids: set[str]) -> list[Sighting]:
-        """Known posts whose age reaches the label's during the night, counted anew by the same search."""
-        if not known_post_ids:
-            return []
-        start, end = _day(night - timedelta(days=self._maturity_days))
-        return [one for post_id, one in self._photos_between(start, end).items() if post_id in known_post_ids]
-
-    def _users(self, user_ids: list[str]) -> pl.DataFrame:
-        rows = [row for user_id in track(user_ids, "users", len(user_ids)) if (row := self._user(user_id))]
-        if len(rows) < len(user_ids):
-            self._notes.append(f"{len(user_ids) - len(rows)} users are gone: their numbers stay unknown.")
-        return _frame("users", rows)
-
-    def _user(self, user_id: str) -> Row | None:
-        """A user's numbers; None when the account is gone."""
-        try:
-            answer = self._client.call("flickr.people.getInfo", "person", user_id=user_id)
-        except RefusedError as error:
-            if error.verdict is Verdict.GONE:
-                return None
-            raise
+    def _facts(self, walk: Walk, found: Found, span: Span) -> dict[str, Any]:
+        """What the next nights and their plans go by."""
+        seconds = sum(one.seconds for one in stretches(span, self._params, self._maturity_days, self._seed))
         return {
-            **user_from_person(answer.content, answer.at),
-            "user_id": user_id,
-            "following": self._following(user_id),
+            "since": span.since.isoformat(),
+            "until": span.until.isoformat(),
+            "sampling": self._params.sampling.model_dump(mode="json", exclude_defaults=True) | {"seed": self._seed},
+            "weekday": span.since.weekday(),
+            "new_seconds": span.older_by(0).seconds,
+            "walked_seconds": seconds,
+            "told": walk.told,
+            "read": walk.read,
+            "hours": found.hours,
         }
 
-    def _following(self, user_id: str) -> int | None:
-        try:
-            answer = self._client.call("flickr.contacts.getPublicList", "contacts", user_id=user_id, per_page=1)
-        except RefusedError as error:
-            if error.verdict is Verdict.GONE:
-                return None
-            raise
-        return count(answer.content.get("total"))
-
-    def _oracle(self, post_ids: pl.Series) -> pl.DataFrame:
+    def _oracle(self, post_ids: pl.Series, notes: list[str]) -> pl.DataFrame:
         """The simulated service's best possible predictions, where asked for."""
         rows: list[Row] = []
         for start in range(0, post_ids.len() if self._params.oracle else 0, ORACLE_IDS):
             asked = post_ids[start : start + ORACLE_IDS].to_list()
-            answer = self._client.call("flickcast.simulation.getOracle", "oracle", post_ids=",".join(asked))
+            answer = self.session.call("flickcast.simulation.getOracle", "oracle", post_ids=",".join(asked))
             told = {text(one.get("id")): number(one.get("expected")) for one in _objects(answer.content.get("post"))}
             rows += [
                 {"post_id": post_id, "oracle": told[post_id]} for post_id in asked if told.get(post_id) is not None
             ]
         if self._params.oracle and len(rows) < post_ids.len():
-            self._notes.append(f"The service told no best possible prediction of {post_ids.len() - len(rows)} posts.")
-        return _frame("oracle", rows)
+            notes.append(f"The service told no best possible prediction of {post_ids.len() - len(rows)} posts.")
+        return frame("oracle", rows)
 
-    def _pictures(self, posts: pl.DataFrame) -> Pictures:
-        rows = posts.select("post_id", "image_url").drop_nulls().iter_rows()
-        return Pictures([Wanted(post_id, url, self._images.fetch) for post_id, url in rows])
+    def _pictures(self, posts: pl.DataFrame, sizes: dict[str, tuple[int, int] | None]) -> Pictures:
+        rows = posts.select("post_id", "user_id", "image_url").drop_nulls()
+        wanted = [Download(one, user, url, sizes.get(one)) for one, user, url in rows.iter_rows()]
+        return downloaded(self.session, wanted if self._params.pictures else [])
+
+
+def _within(posts: pl.DataFrame, wanted: list[Stretch]) -> pl.DataFrame:
+    """The posts uploaded during any of the stretches."""
+    second = pl.col("posted_at").dt.epoch("s")
+    inside = [second.is_between(one.start, one.end, closed="left") for one in wanted]
+    return posts.filter(pl.any_horizontal(inside)) if inside else posts.clear()
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
     """The objects in a list, none where it is no list."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _observations(sightings: Iterable[Sighting]) -> pl.DataFrame:
-    rows = [observation_from_photo(one.photo, one.seen_at) for one in sightings]
-    counted = [row for row in rows if any(row[name] is not None for name in ("views", "faves", "comments"))]
-    return _frame("observations", counted).unique(TABLES["observations"].key, keep="first", maintain_order=True)
-
-
-def _frame(table: str, rows: list[Row]) -> pl.DataFrame:
-    """Rows in the order of the table's key."""
-    return pl.DataFrame(rows, schema=TABLES[table].dtypes()).sort(TABLES[table].key)
-
-
-def _day(day: date) -> tuple[datetime, datetime]:
-    start = datetime.combine(day, time.min, UTC)
-    return start, start + timedelta(days=1)

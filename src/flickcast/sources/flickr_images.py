@@ -7,7 +7,6 @@ Several in a row mean that the host is down: that ends the night, which is then 
 import hashlib
 import io
 import warnings
-from collections import defaultdict
 
 import httpx
 
@@ -26,15 +25,10 @@ KEPT_BYTES = 4096  # of what is no picture, for its reader
 # sha256 of pictures that say that there is none (flickr_api.md §7: seen where redirects are followed, which we never
 # do). None is known for sure without the live service; whoever sees one adds it here, with the date.
 KNOWN_PLACEHOLDERS: frozenset[str] = frozenset()
-SHARED_BY = 3  # different addresses with the same bytes: no photo, but what stands in for one
 
 
 class ImageClient:
-    """Downloads pictures from the service's image hosts only, without following redirects.
-
-    `placeholders` names, by sha256, what came for so many addresses that it is no photo; the first ones were handed out
-    before that was known.
-    """
+    """Downloads pictures from the service's image hosts only, without following redirects."""
 
     def __init__(
         self,
@@ -47,16 +41,10 @@ class ImageClient:
         self._api_host = api_host
         self._web = Web(api_host, budget, patience, deadlines)
         self._failed = 0
-        self._addresses: defaultdict[str, set[str]] = defaultdict(set)
 
     def close(self) -> None:
         """Give the connections back."""
         self._web.close()
-
-    @property
-    def placeholders(self) -> frozenset[str]:
-        """What stood in for pictures so far."""
-        return frozenset(sha256 for sha256, addresses in self._addresses.items() if len(addresses) >= SHARED_BY)
 
     def fetch(self, url: str, expected: tuple[int, int] | None = None) -> bytes:
         """A JPEG of the expected width and height, if some are.
@@ -71,7 +59,7 @@ class ImageClient:
                 with attempt:
                     content = self._once(address)
                     self._failed = 0
-                    self._check(url, content, expected)
+                    self._check(content, expected)
                     return content
         except TroubleError as error:
             raise self._giving_up(address.host, error) from None
@@ -104,11 +92,9 @@ class ImageClient:
             raise NoPictureError(f"came as '{printable(kind)[:40]}', not image/jpeg", response.content[:KEPT_BYTES])
         return response.content
 
-    def _check(self, url: str, content: bytes, expected: tuple[int, int] | None) -> None:
-        sha256 = hashlib.sha256(content).hexdigest()
-        self._addresses[sha256].add(url)
-        if sha256 in KNOWN_PLACEHOLDERS or len(self._addresses[sha256]) >= SHARED_BY:
-            raise NoPictureError("stands in for pictures that are gone: several posts have the same", content)
+    def _check(self, content: bytes, expected: tuple[int, int] | None) -> None:
+        if hashlib.sha256(content).hexdigest() in KNOWN_PLACEHOLDERS:
+            raise NoPictureError("stands in for pictures that are gone", content)
         size = _size(content)
         if expected and size and any(abs(a - b) > ROUNDING_PIXELS for a, b in zip(size, expected, strict=True)):
             raise NoPictureError(

@@ -1,132 +1,201 @@
-"""The photos of a stretch of time, window by window: the service gives only so many results to one search."""
+"""The photos of a stretch of upload time, window by window: the service gives only so many results to one search.
 
-import json
-from dataclasses import dataclass
+A window is as wide as the density of posts allows, learned while walking. What a window's search cannot give is split:
+by time, then, at the smallest window, by what photos are (media, place, licence). What is still too much is a loss,
+and said.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from flickcast.errors import UserError
 from flickcast.params import IngestParams
-from flickcast.sources.flickr_client import FlickrClient, RefusedError, Verdict
-from flickcast.sources.flickr_parse import EXTRAS, count, text
+from flickcast.sources.flickr_client import Answer, RefusedError, Verdict
+from flickcast.sources.flickr_parse import EXTRAS, count, photo_key
+from flickcast.sources.flickr_stretches import Filters, Stretch
+from flickcast.sources.journal import Session
 
 MARGIN = 0.75  # split a window at this share of the limit: more records arrive than `total` says
-MOST_EMPTY_PAGES = 3  # in a row: an empty page is not the end, but a service may have no end
+TARGET = 0.65  # of the limit: how full the next window shall be
+FASTEST_GROWTH = 4  # of the window's width, from one to the next
+MOST_IDLE_ANSWERS = 3  # in a row, with nothing new: an empty page is not the end, but a service may have no end
+ASKED_WHETHER_OVER = 3  # answers that must say so before we believe that the night is not over: one clock may be wrong
+# At the smallest window: each axis cuts what is left into disjoint parts.
+AXES: dict[str, tuple[str, ...]] = {
+    "media": ("photos", "videos"),
+    "has_geo": ("0", "1"),
+    "license": tuple(str(number) for number in range(17)),
+}
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """A photo as one answer showed it, and the time of that answer."""
+class Page:
+    """The photos of one answer, each listed thing once, under its key."""
 
-    photo: Any
-    seen_at: datetime
-
-
-@dataclass(frozen=True)
-class _Page:
-    """One page of a window: how many photos and pages there are in all, the records listed, and the photos by id."""
-
+    photos: dict[str, Any]
+    answer: Answer
     total: int
     pages: int
     listed: int
-    photos: dict[str, Sighting]
 
 
-def photos_between(
-    client: FlickrClient, params: IngestParams, start: datetime, end: datetime
-) -> tuple[dict[str, Sighting], list[str]]:
-    """Photos posted in [start, end), by id, each once (the service repeats itself), and notes on what is missed.
+@dataclass
+class Walk:
+    """One night's walk. `told` and `read` count the posts that windows were said to hold and those that came."""
 
-    UserError if the service's own clock has not reached the end: what is still to be posted would be missed for ever.
-    """
-    stretch = _Stretch(client, params, end)
-    windows = [(int(start.timestamp()), int(end.timestamp()) - 1)]  # both bounds are inclusive
-    while windows:
-        first, last = windows.pop()
-        if first <= last and stretch.read(first, last):
-            middle = (first + last) // 2
-            windows += [(middle + 1, last), (first, middle)]
-    return dict(sorted(stretch.found.items())), stretch.notes()
+    session: Session
+    params: IngestParams
+    night_ends: datetime
+    posts_per_second: float | None = None  # what earlier nights taught
+    told: int = 0
+    read: int = 0
+    losses: list[tuple[Stretch, int, int]] = field(default_factory=list)
+    _is_over: bool = False
 
+    def pages(
+        self, stretch: Stretch, filters: Filters, covered: Callable[[int], None] = lambda seconds: None
+    ) -> Iterator[Page]:
+        """Every page of a stretch; `covered` is told the seconds of each finished window.
 
-class _Stretch:
-    """What is found so far, and the windows that gave fewer photos than they hold."""
+        UserError if the service's own clock has not reached the end of the night: what is still to be posted would be
+        missed for ever.
+        """
+        start, width = stretch.start, self._first_width(stretch)
+        while start < stretch.end:
+            window = Stretch(start, min(start + width, stretch.end))
+            reading = _Reading(self, window, filters)
+            yield from reading.pages()
+            if reading.is_too_much:
+                width = self._narrower(window, reading.total)
+                continue
+            self._note(reading)
+            covered(window.seconds)
+            start, width = window.end, self._wider(window, len(reading.ids))
 
-    def __init__(self, client: FlickrClient, params: IngestParams, end: datetime) -> None:
-        self._client = client
-        self._params = params
-        self._end = end
-        self.found: dict[str, Sighting] = {}
-        self._lossy: list[tuple[int, int, int, int]] = []
+    def notes(self) -> list[str]:
+        """One line on all the posts that the service told of and did not give, none where it gave all."""
+        if not self.losses:
+            return []
+        first = self.losses[0][0]
+        more = f" and {len(self.losses) - 1} more windows" if len(self.losses) > 1 else ""
+        told, read = sum(loss[1] for loss in self.losses), sum(loss[2] for loss in self.losses)
+        return [
+            f"{datetime.fromtimestamp(first.start, UTC):%Y-%m-%d %H:%M:%S}, {first.seconds} s{more}: the service holds "
+            f"{told} posts and lets us read {read}; the next nights ask for the others again."
+        ]
 
-    def read(self, first: int, last: int) -> bool:
-        """Read a window page by page into `found`; True if it holds too much and must be split instead."""
-        can_split = last - first + 1 > self._params.smallest_window_seconds
-        read: set[str] = set()
-        number, listed, empty = 1, 0, 0
-        while True:
-            page = self._page(first, last, number)
-            if page is None and can_split:
-                return True
-            page = page or _Page(self._params.max_results + 1, number, 0, {})
-            if number == 1 and page.total > MARGIN * self._params.max_results and can_split:
-                return True
-            is_repeating = bool(page.photos) and read.issuperset(page.photos)
-            read.update(page.photos)
-            self.found.update({key: photo for key, photo in page.photos.items() if key not in self.found})
-            listed += page.listed
-            empty = 0 if page.photos else empty + 1
-            has_all = number >= page.pages or listed >= self._params.max_results
-            if has_all or is_repeating or empty == MOST_EMPTY_PAGES:
-                self._lossy += [(first, last, page.total, len(read))] if len(read) < page.total else []
-                return False
-            number += 1
-
-    def _page(self, first: int, last: int, number: int) -> _Page | None:
+    def ask(self, window: Stretch, filters: Filters, number: int) -> Page | None:
         """One page of a window; None if the service says that there are too many results."""
         try:
-            answer = self._client.call(
-                "flickr.photos.search",
-                "photos",
-                min_upload_date=first,
-                max_upload_date=last,
-                sort="date-posted-asc",
-                per_page=self._params.per_page,
-                page=number,
-                extras=EXTRAS,
-            )
+            answer = self._search(window, filters, number)
         except RefusedError as error:
             if error.verdict is Verdict.SPLIT:
                 return None
             raise
-        self._require_over(answer.at)
         photos = answer.content.get("photo")
         listed = photos if isinstance(photos, list) else []
-        sightings = {_key(photo): Sighting(photo, answer.at) for photo in listed}
         total, pages = (count(answer.content.get(name)) or 0 for name in ("total", "pages"))
-        return _Page(total, pages, len(listed), sightings)
+        return Page({photo_key(photo): photo for photo in listed}, answer, total, pages, len(listed))
 
-    def _require_over(self, now: datetime) -> None:
-        if now < self._end:
-            raise UserError(
-                f"the night is not over: it ends at {self._end:%Y-%m-%d %H:%M} and the service's clock reads "
-                f"{now:%Y-%m-%d %H:%M} UTC. Ask for an earlier night, or again later; nothing was stored."
+    def _search(self, window: Stretch, filters: Filters, number: int) -> Answer:
+        for _ in range(ASKED_WHETHER_OVER):
+            answer = self.session.call(
+                "flickr.photos.search",
+                "photos",
+                min_upload_date=window.start,
+                max_upload_date=window.end - 1,  # both bounds are inclusive
+                sort="date-posted-asc",
+                per_page=self.params.per_page,
+                page=number,
+                extras=EXTRAS,
+                **filters,
             )
+            now = answer.at or answer.received_at
+            self._is_over = self._is_over or now >= self.night_ends
+            if self._is_over:
+                return answer
+        raise UserError(
+            f"the night is not over: it ends at {self.night_ends:%Y-%m-%d %H:%M} and the service's clock reads "
+            f"{now:%Y-%m-%d %H:%M} UTC. Ask for an earlier night, or again later; nothing was stored."
+        )
 
-    def notes(self) -> list[str]:
-        """One line on all the posts that the service told of and did not give, none where it gave all."""
-        if not self._lossy:
-            return []
-        first, last, _, _ = self._lossy[0]
-        more = f" and {len(self._lossy) - 1} more windows" if len(self._lossy) > 1 else ""
-        total, read = (sum(window[place] for window in self._lossy) for place in (2, 3))
-        return [
-            f"{datetime.fromtimestamp(first, UTC):%Y-%m-%d %H:%M:%S}, {last - first + 1} s{more}: the service holds "
-            f"{total} posts and lets us read {read}; the others are missed."
-        ]
+    def _first_width(self, stretch: Stretch) -> int:
+        if not self.posts_per_second:
+            return stretch.seconds
+        return max(int(self._target / self.posts_per_second), self.params.smallest_window_seconds)
+
+    def _wider(self, window: Stretch, posts: int) -> int:
+        """The next window's width, from how many posts this one had."""
+        ideal = window.seconds * self._target / max(posts, 1)
+        return max(int(min(ideal, FASTEST_GROWTH * window.seconds)), self.params.smallest_window_seconds)
+
+    def _narrower(self, window: Stretch, total: int) -> int:
+        """A width that should hold few enough, at most half; never below the smallest window."""
+        ideal = window.seconds * self._target / max(total, 1)
+        return max(int(min(ideal, window.seconds / 2)), self.params.smallest_window_seconds, 1)
+
+    @property
+    def _target(self) -> float:
+        return TARGET * self.params.max_results
+
+    def _note(self, reading: "_Reading") -> None:
+        self.told += max(reading.total, len(reading.ids))
+        self.read += len(reading.ids)
+        if len(reading.ids) < reading.total:
+            self.losses.append((reading.window, reading.total, len(reading.ids)))
 
 
-def _key(photo: Any) -> str:
-    """What a photo is deduplicated by: its id, or all of it where it has none."""
-    own = text(photo.get("id")) if isinstance(photo, dict) else None
-    return own or json.dumps(photo, sort_keys=True)
+class _Reading:
+    """One window, page by page. What `is_too_much` was read in part only, and must be asked for in smaller windows."""
+
+    def __init__(self, walk: Walk, window: Stretch, filters: Filters) -> None:
+        self._walk = walk
+        self.window = window
+        self._filters = filters
+        self.ids: set[str] = set()
+        self.total = 0
+        self.is_too_much = False
+
+    def pages(self) -> Iterator[Page]:
+        """The pages, and what they tell of the window as a whole in `ids`, `total` and `is_too_much`."""
+        is_whole = yield from self._read()
+        if is_whole:
+            return
+        if self.window.seconds > self._walk.params.smallest_window_seconds:
+            self.is_too_much = True
+            return
+        axis = next((name for name in AXES if name not in self._filters), None)
+        for value in AXES[axis] if axis else ():
+            part = _Reading(self._walk, self.window, {**self._filters, str(axis): value})
+            yield from part.pages()
+            self.ids |= part.ids
+
+    def _read(self) -> Generator[Page, None, bool]:
+        """The pages; returns whether they are all there are."""
+        params = self._walk.params
+        number, listed, idle = 1, 0, 0
+        while listed < params.max_results:  # what lies beyond is said again from the beginning
+            page = self._walk.ask(self.window, self._filters, number)
+            if page is None:
+                return False
+            yield page
+            self.total = self.total or page.total
+            is_idle = self.ids.issuperset(page.photos)
+            self.ids.update(page.photos)
+            if self.total > MARGIN * params.max_results and self._can_split:
+                return False
+            if number >= page.pages and page.listed < params.per_page:
+                return True
+            idle = idle + 1 if is_idle else 0
+            if idle == MOST_IDLE_ANSWERS:
+                return True
+            listed += page.listed
+            number += 0 if idle == 1 else 1  # nothing new may be a slip of the service: ask once more
+        return False
+
+    @property
+    def _can_split(self) -> bool:
+        smallest = self._walk.params.smallest_window_seconds
+        return self.window.seconds > smallest or any(axis not in self._filters for axis in AXES)

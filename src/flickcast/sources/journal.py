@@ -100,17 +100,18 @@ class Images(Protocol):
 class Session:
     """The calls and downloads of one night, answered by the journal where it can."""
 
-    def __init__(self, client: Client, images: Images, journal: Journal) -> None:
+    def __init__(self, client: Client, images: Images, journal: Journal, origin: str = "") -> None:
         self._client = client
         self._images = images
         self._journal = journal
+        self._origin = origin  # answers of another service are not ours
         self._asked: Counter[str] = Counter()
-        self._skews: list[timedelta] = []
+        self._skews: list[float] = []  # seconds
         self.calls: Counter[str] = Counter()
 
     def call(self, method: str, expect: str, **arguments: str | int) -> Answer:
         """As the client's; whatever the service decided, a refusal too, is kept and said again."""
-        name = json.dumps([method, arguments], sort_keys=True)
+        name = json.dumps([self._origin, method, arguments], sort_keys=True)
         self._asked[name] += 1
         name = f"{name} #{self._asked[name]}"  # a page that is asked for twice on purpose may have two answers
         self.calls[method] += 1
@@ -120,7 +121,7 @@ class Session:
             self._journal.put(name, kept)
         answer = _answer(json.loads(kept))
         if answer.at is not None:
-            self._skews.append(answer.at - answer.received_at)
+            self._skews.append((answer.at - answer.received_at).total_seconds())
         return answer
 
     def fetch(self, url: str, expected: tuple[int, int] | None = None) -> bytes:
@@ -131,9 +132,17 @@ class Session:
             self._journal.put(url, kept)
         return kept
 
+    def facts(self) -> dict[str, Any]:
+        """The calls that the night needs, by method; the same however often it is killed."""
+        return {"calls": dict(sorted(self.calls.items())), "calls_in_all": self.calls.total()}
+
+    def done(self) -> None:
+        """The night is stored: nothing of what was answered is needed any more."""
+        self._journal.discard()
+
     def moment(self, answer: Answer) -> datetime:
         """When the service answered, by its own clock; where one answer's clock is off, by that of all the others."""
-        usual = median(self._skews) if self._skews else timedelta()
+        usual = timedelta(seconds=median(self._skews) if self._skews else 0.0)
         if answer.at is not None and abs(answer.at - answer.received_at - usual) <= MOST_SKEW:
             return answer.at
         return (answer.received_at + usual).replace(microsecond=0)

@@ -2,8 +2,8 @@
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,6 +48,11 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.wanted)
+
+    def but(self, post_ids: Collection[str]) -> "Pictures":
+        """Those of other posts: what is left out is never fetched."""
+        left_out = frozenset(post_ids)
+        return replace(self, wanted=[one for one in self.wanted if one.post_id not in left_out])
 
     def __iter__(self) -> Iterator[PictureChunk]:
         rows: list[dict[str, Any]] = []

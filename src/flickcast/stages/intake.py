@@ -1,19 +1,33 @@
 """What comes in: the ingest stage, and imports, which write the same tables."""
 
 import hashlib
-from datetime import datetime, timedelta
+import time
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from flickcast import posts as posts_step
 from flickcast.console import progress
 from flickcast.errors import UserError, nearest
+from flickcast.expectations import plan, posts_per_second, shortness
 from flickcast.records import Batch, Rejected, StageReport, quarantine_rows
 from flickcast.schemas import EARLIEST, TABLES
 from flickcast.settings import load_settings
+from flickcast.sources.flickr_stretches import Span, stretches
 from flickcast.tables import Appender
 from flickcast.workspace import Workspace, night_bounds
+
+if TYPE_CHECKING:
+    from flickcast.sources.flickr_found import Memory
+
+
+UNPLANNED = (
+    "No past night tells how many posts there are. 1,000 new posts cost about 10 searches, because nights overlap, "
+    "one or two calls for each new user, and a picture each."
+)
 
 
 def ingest(ws: Workspace) -> StageReport:
@@ -27,11 +41,85 @@ def ingest(ws: Workspace) -> StageReport:
         return StageReport("ingest", done, (f"The night of {name} is already stored.",))
     from flickcast.sources.flickr import open_flickr
 
-    end = night_bounds(night)[1]
-    with open_flickr(load_settings(), ws.params.ingest, ws.params.label) as source:
-        known = set(ws.keys("posts")["post_id"])
-        batch = source.night(night, known_post_ids=known, fresh_user_ids=_fresh_users(ws, end))
-        return store(ws, batch, name, end, part=name)
+    params, past, span = ws.params.ingest, _past_nights(ws), night_span(ws, night)
+    started = time.monotonic()
+    with open_flickr(
+        load_settings(),
+        params,
+        journal=ws.state_folder / "ingest" / f"{name}.journal",
+        maturity_days=ws.params.label.maturity_days,
+        seed=ws.params.seed,
+    ) as source:
+        batch = source.night(span, _memory(ws, past))
+        batch = replace(batch, facts=batch.facts | {"short": shortness(batch.facts, past)})
+        report = store(ws, batch, name, night_bounds(night)[1], part=name)
+        source.session.done()
+    facts = {"planned": planned(ws, night), "hours_taken": round((time.monotonic() - started) / 3600, 2)}
+    return StageReport("ingest", report.facts | facts, report.notes)
+
+
+def plan_of_night(ws: Workspace) -> StageReport:
+    """What the next ingest will cost; asks nobody and changes nothing."""
+    if ws.params.ingest.source == "files":
+        raise UserError("params.yaml has ingest.source: files. A plan is for nights that ask a service (flickr).")
+    done = ws.night is not None and ws.night.isoformat() in ws.manifest("ingest").batches
+    night = ws.night or datetime.now(UTC).date() - timedelta(days=1)
+    night += timedelta(days=1 if done else 0)
+    span = night_span(ws, night)
+    facts = {
+        "night": night.isoformat(),
+        "since": f"{span.since:%Y-%m-%d %H:%M}",
+        "until": f"{span.until:%Y-%m-%d %H:%M}",
+    }
+    costs = planned(ws, night)
+    unknown = () if costs else (UNPLANNED,)
+    return StageReport("ingest", facts | {"sampling": ws.params.ingest.sampling.design} | costs, unknown)
+
+
+def planned(ws: Workspace, night: date) -> dict[str, Any]:
+    """What past nights say that this one will cost; empty where there was none."""
+    params, span = ws.params, night_span(ws, night)
+    walked = stretches(span, params.ingest, params.label.maturity_days, params.seed)
+    seconds = sum(one.seconds for one in walked)
+    return plan(_past_nights(ws, night), seconds, span.older_by(0).seconds, params.ingest)
+
+
+def night_span(ws: Workspace, night: date) -> Span:
+    """What a night takes in: its day, and before it what nights that were missed have left, up to `catch_up_days`.
+
+    What earlier nights have covered stands in the manifest: that is the cursor, and it moves when a night is stored.
+    """
+    start, end = night_bounds(night)
+    covered = [
+        (datetime.fromisoformat(facts["since"]), datetime.fromisoformat(facts["until"]))
+        for facts in ws.manifest("ingest").batches.values()
+        if "until" in facts
+    ]
+    if not any(until <= start for _, until in covered) or any(since < start < until for since, until in covered):
+        return Span(start, end)
+    last = max(until for _, until in covered if until <= start)
+    return Span(max(last, start - timedelta(days=ws.params.ingest.catch_up_days)), end)
+
+
+def _past_nights(ws: Workspace, before: date | None = None) -> list[dict[str, Any]]:
+    """The facts of stored nights that asked for posts in the way that this one does, oldest first."""
+    design = {**ws.params.ingest.sampling.model_dump(mode="json", exclude_defaults=True), "seed": ws.params.seed}
+    nights = sorted(ws.manifest("ingest").batches.items())
+    limit = (before or date.max).isoformat()
+    return [facts for name, facts in nights if facts.get("sampling") == design and name < limit]
+
+
+def _memory(ws: Workspace, past: list[dict[str, Any]]) -> "Memory":
+    from flickcast.sources.flickr_found import Memory
+
+    posts = ws.scan("posts", ("post_id", "user_id", "posted_at", "source")).filter(pl.col("source") == "flickr")
+    return Memory(
+        posts=posts.drop("source").collect(),
+        users=ws.read("users", ("user_id", "observed_at")),
+        tombstones=ws.read("tombstones"),
+        forgotten=ws.forgotten(),
+        posts_per_second=posts_per_second(past),
+    )
 
 
 def read_source(name: str, folder: Path) -> Batch:
@@ -57,6 +145,8 @@ def store(ws: Workspace, batch: Batch, name: str, moment: datetime, part: str | 
     """
     if (done := ws.manifest("ingest").batches.get(name)) is not None:
         return StageReport("ingest", done, (f"{name} is already stored: nothing to do.",))
+    batch, forgotten = ws.forgotten().without(batch)
+    batch = replace(batch, found=batch.found + forgotten, forgotten=batch.forgotten + forgotten)
     _refuse_shared_ids(ws, batch)
     new = posts_step.split_known(batch, set(ws.keys("posts")["post_id"]))
     rows = {table: ws.unknown(table, getattr(batch, table)) for table in MONTHLY if table != "posts"}
@@ -68,9 +158,11 @@ def store(ws: Workspace, batch: Batch, name: str, moment: datetime, part: str | 
         quarantine = quarantine_rows("ingest", batch.source, [*batch.rejected, *rejected], moment)
         appender.append("quarantine/ingest", name, ws.unknown("quarantine/ingest", quarantine))
         counts = {"users": rows["users"].height, "observations": rows["observations"].height}
-        facts = {**new.counts, **counts, "pictures": pictures, "pictures_quarantined": len(rejected)}
+        counts |= {"pictures": pictures, "pictures_quarantined": len(rejected)}
+        facts = {**new.counts, **counts, **batch.facts}
         appender.finish_batch(name, facts)
-    return StageReport("ingest", facts, (*batch.notes, *_kept_labels(ws, batch)))
+    short = [f"This night came short: {reason}." for reason in facts.get("short", ())]
+    return StageReport("ingest", facts, (*short, *batch.notes, *_kept_labels(ws, batch)))
 
 
 def _refuse_shared_ids(ws: Workspace, batch: Batch) -> None:
@@ -134,9 +226,3 @@ def _kept_labels(ws: Workspace, batch: Batch) -> list[str]:
     both = batch.imported_labels.join(ws.read("imported_labels"), on="post_id", suffix="_stored")
     differing = both.filter(pl.col("popularity") != pl.col("popularity_stored")).height
     return [f"{differing} labels differ from those stored earlier, which are kept."] if differing else []
-
-
-def _fresh_users(ws: Workspace, now: datetime) -> set[str]:
-    """Users whose numbers are recent enough not to be asked for again."""
-    oldest = now - timedelta(days=ws.params.ingest.user_refresh_days)
-    return set(ws.scan("users", ("user_id", "observed_at")).filter(pl.col("observed_at") > oldest).collect()["user_id"])

@@ -4,13 +4,16 @@ import itertools
 import json
 import logging
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from challenge_files import jpeg
 from fast import FAST
@@ -19,15 +22,20 @@ from pydantic import SecretStr
 from starlette.responses import RedirectResponse, Response
 
 from flickcast.errors import TryAgainError, UserError
-from flickcast.params import IngestParams, LabelParams
-from flickcast.records import Batch
+from flickcast.params import IngestParams, SamplingParams
+from flickcast.records import Batch, Forgotten
 from flickcast.settings import Settings
-from flickcast.sources.flickr import FlickrSource, open_flickr
+from flickcast.sources.budget import Budget
+from flickcast.sources.flickr import FlickrSource, open_clients, open_flickr
 from flickcast.sources.flickr_client import FlickrClient, RefusedError, Verdict, classify
+from flickcast.sources.flickr_found import Memory
 from flickcast.sources.flickr_images import FAILED_PICTURES, ImageClient
-from flickcast.sources.web import Patience, RateLimiter
+from flickcast.sources.flickr_stretches import Span
+from flickcast.sources.journal import Journal, Session
+from flickcast.sources.web import Deadlines, Patience
 
-NIGHT = date(2026, 3, 9)
+SPAN = Span(datetime(2026, 3, 9, tzinfo=UTC), datetime(2026, 3, 10, tzinfo=UTC))
+SHORT = Deadlines(call_seconds=2, read_seconds=1, connect_seconds=1)
 HOUR, DAY = 3600, 86_400
 QUICK = Patience(attempts=3, first_wait_seconds=0.01, longest_wait_seconds=0.02, deadline_seconds=5)
 SEEN = datetime(2026, 3, 10, 0, 30, tzinfo=UTC)
@@ -42,18 +50,29 @@ def service() -> Iterator[Service]:
 @contextmanager
 def connected(service: Service, *, key: str = KEY, patience: Patience = QUICK, **params: Any) -> Iterator[FlickrSource]:
     asked = IngestParams(source="flickr", **FAST, **params)
-    client = FlickrClient(
-        f"{service.base}/services/rest/", SecretStr(key), calls_per_second=1e6, timeout_seconds=2, patience=patience
-    )
-    images = ImageClient(client.host, per_second=1e6, timeout_seconds=2, patience=patience)
-    yield FlickrSource(client, images, asked, maturity_days=7)
-    client.close()
-    images.close()
+    with tempfile.TemporaryDirectory() as folder:
+        url, budget = f"{service.base}/services/rest/", Budget("tests", folder=Path(folder), per_second=1e6)
+        client = FlickrClient(url, SecretStr(key), budget=budget, patience=patience, deadlines=SHORT)
+        images = ImageClient(client.host, budget=budget, patience=patience, deadlines=SHORT)
+        journal = Journal(Path(folder) / "journal")
+        yield FlickrSource(Session(client, images, journal), asked, maturity_days=7)
+        journal.close()
+        client.close()
+        images.close()
+
+
+def memory(known: tuple[str, ...] = (), fresh: tuple[str, ...] = ()) -> Memory:
+    """Posts that are known, at the time `photo` gives them, and users whose numbers are fresh."""
+    posts = [{"post_id": one, "user_id": f"{int(one) % 3}@N01", "posted_at": SEEN - timedelta(days=1)} for one in known]
+    users = [{"user_id": one, "observed_at": SEEN - timedelta(days=1)} for one in fresh]
+    tables = {"posts": posts, "users": users}
+    empty = Memory()
+    return Memory(**{name: pl.DataFrame(rows, schema=getattr(empty, name).schema) for name, rows in tables.items()})
 
 
 def night(service: Service, known: tuple[str, ...] = (), fresh: tuple[str, ...] = (), **options: Any) -> Batch:
     with connected(service, **options) as source:
-        batch = source.night(NIGHT, known_post_ids=known, fresh_user_ids=fresh)
+        batch = source.night(SPAN, memory(known, fresh))
         return replace(batch, pictures=list(batch.pictures))
 
 
@@ -130,12 +149,12 @@ def test_a_service_that_repeats_a_page_for_ever_is_left(service: Service) -> Non
         answer({"stat": "ok", "photos": {"pages": 999, "total": "5", "photo": listed}}) if "page" in form else None
     )
     assert night(service, per_page=1).found == 1
-    assert len(service.asked_for("flickr.photos.search")) == 2
+    assert len(service.asked_for("flickr.photos.search")) == 3 * 4  # each stretch: once, and three times nothing new
 
 
 def test_empty_pages_without_end_are_left(service: Service) -> None:
     service.fault = lambda form: answer({"stat": "ok", "photos": {"pages": 10**9, "total": 5}})
-    assert "holds 5 posts and lets us read 0" in night(service).notes[0]
+    assert "2 more windows: the service holds 15 posts and lets us read 0" in night(service).notes[0]
 
 
 def one_a_page(pages: int, total: int) -> Callable[[dict[str, str]], Response | None]:
@@ -160,21 +179,31 @@ def test_whatever_the_service_counts_and_does_not_give_is_noted(service: Service
     service.fault = one_a_page(pages=3, total=6)
     batch = night(service, per_page=2, max_results=8)
     assert batch.found == 3
-    assert "holds 6 posts and lets us read 3; the others are missed" in batch.notes[0]
+    assert "2 more windows: the service holds 18 posts and lets us read 9; the next nights ask" in batch.notes[0]
 
 
-@pytest.mark.parametrize("asked", [date(2026, 3, 10), date(2099, 1, 1)])
-def test_a_night_that_is_not_over_by_the_services_clock_is_refused(service: Service, asked: date) -> None:
+@pytest.mark.parametrize("days", [1, 30_000])
+def test_a_night_that_is_not_over_by_the_services_clock_is_refused(service: Service, days: int) -> None:
     service.photos = posted(1)
+    later = Span(SPAN.since + timedelta(days=days), SPAN.until + timedelta(days=days))
     with connected(service) as source, pytest.raises(UserError, match=r"clock reads 2026-03-10 00:30 UTC"):
-        source.night(asked, known_post_ids=(), fresh_user_ids=())
-    assert len(service.asked) == 1
+        source.night(later, memory())
+    assert len(service.asked) == 3  # one answer alone may be dated wrong
+
+
+def test_one_answer_dated_wrong_does_not_stop_the_night(service: Service) -> None:
+    service.photos = posted(2)
+    wrong = "Mon, 09 Mar 2026 20:00:00 GMT"
+    body = {"stat": "ok", "photos": {"pages": 1, "total": 1, "photo": [photo(1, NIGHT_STARTS)]}}
+    service.fault = first_times(1, lambda: answer(body, Date=wrong))
+    assert set(night(service).posts["first_seen_at"]) == {SEEN}
 
 
 def test_known_posts_are_found_again_without_their_users_and_pictures(service: Service) -> None:
     service.photos = posted(3)
-    batch = night(service, known=("1", "2"))
-    assert batch.found == batch.posts.height == batch.observations.height == 3
+    batch = night(service, known=("1", "2"), fresh=("1@N01", "2@N01"))
+    assert (batch.found, batch.known, batch.posts["post_id"].to_list()) == (3, 2, ["3"])
+    assert batch.observations.height == 3
     assert batch.users["user_id"].to_list() == ["0@N01"]
     assert [chunk.images["post_id"].to_list() for chunk in batch.pictures] == [["3"]]
 
@@ -184,11 +213,80 @@ def test_fresh_users_are_not_asked_for(service: Service) -> None:
     assert night(service, fresh=("0@N01", "1@N01")).users["user_id"].to_list() == ["2@N01"]
 
 
-def test_known_posts_that_come_of_age_are_counted_anew(service: Service) -> None:
+def test_posts_that_come_of_age_are_counted_anew_and_new_ones_among_them_taken_in(service: Service) -> None:
     service.photos = posted(1) + posted(3, start=NIGHT_STARTS - 7 * DAY, first_id=71)
     batch = night(service, known=("71", "73"))
-    assert batch.posts["post_id"].to_list() == ["1"]
-    assert batch.observations["post_id"].to_list() == ["1", "71", "73"]
+    assert batch.posts["post_id"].to_list() == ["1", "72"]
+    assert batch.observations["post_id"].to_list() == ["1", "71", "72", "73"]
+
+
+@pytest.mark.parametrize("days", [1, 7, 30])
+def test_a_known_post_that_is_no_longer_listed_is_asked_for_alone(service: Service, days: int) -> None:
+    aged = {"posted_at": [SPAN.since - timedelta(days=days - 0.5)], "user_id": ["u"]}
+    known = pl.concat([pl.DataFrame({"post_id": [one], **aged}) for one in ("hidden", "deleted", "buried")])
+    grave = {"kind": ["post"], "id": ["buried"], "gone_at": [SEEN], "reason": ["gone"]}
+    service.infos = {"hidden": {"id": "hidden", "views": "55", "comments": {"_content": "2"}}}
+    with connected(service) as source:
+        batch = source.night(SPAN, Memory(posts=known.cast(Memory().posts.schema), tombstones=pl.DataFrame(grave)))
+    assert batch.observations.select("post_id", "views", "comments").rows() == [("hidden", 55, 2)]
+    assert batch.tombstones.select("kind", "id", "reason").rows() == [("post", "deleted", "gone")]
+    assert [form["photo_id"] for form in service.asked_for("flickr.photos.getInfo")] == ["deleted", "hidden"]
+
+
+def test_users_wait_when_the_nights_calls_are_spent_and_those_with_most_posts_do_not(service: Service) -> None:
+    service.photos = [photo(1, NIGHT_STARTS), photo(2, NIGHT_STARTS), photo(5, NIGHT_STARTS)]
+    batch = night(service, calls_per_night=4)
+    assert batch.users["user_id"].to_list() == ["2@N01"]
+    assert "1 users wait for the next night" in batch.notes[0]
+    assert service.asked_for("flickr.contacts.getPublicList") == []
+
+
+def test_users_who_had_to_wait_are_asked_for_though_they_posted_nothing_new(service: Service) -> None:
+    assert night(service, known=("1",)).users["user_id"].to_list() == ["1@N01"]
+
+
+def test_following_is_left_out_where_it_is_not_wanted(service: Service) -> None:
+    service.photos = posted(1)
+    batch = night(service, following=False)
+    assert (batch.users["following"][0], service.asked_for("flickr.contacts.getPublicList")) == (None, [])
+
+
+def test_a_sample_of_hours_asks_for_the_same_part_of_every_hour_in_every_night(service: Service) -> None:
+    service.photos = posted(24 * 60)
+    sampling = SamplingParams(design="hours", minutes_per_hour=6)
+    first, second = (night(service, sampling=sampling, pictures=False, following=False) for _ in range(2))
+    assert first.posts["post_id"].to_list() == second.posts["post_id"].to_list()
+    assert first.posts.height == 24 * 6
+    assert first.posts.group_by(pl.col("posted_at").dt.hour()).len()["len"].to_list() == [6] * 24
+    assert first.facts["sampling"] == {"design": "hours", "seed": 0}
+
+
+def test_a_list_of_users_to_follow_asks_for_their_posts_only(service: Service) -> None:
+    service.photos = posted(6)
+    batch = night(service, sampling=SamplingParams(design="follow", users=("0@N01", "9@N01")))
+    assert batch.posts["post_id"].to_list() == ["3", "6"]
+    assert len(service.asked_for("flickr.photos.search")) == 2
+
+
+def test_who_is_forgotten_is_not_taken_in(service: Service) -> None:
+    service.photos = posted(6)
+    forgotten = Forgotten(frozenset({"1"}), frozenset({"2@N01"}))
+    with connected(service) as source:
+        batch = source.night(SPAN, Memory(forgotten=forgotten))
+    assert (batch.found, batch.forgotten, batch.posts["post_id"].to_list()) == (6, 3, ["3", "4", "6"])
+    assert sorted(batch.users["user_id"]) == ["0@N01", "1@N01"]
+
+
+def test_a_photo_that_came_damaged_first_and_whole_later_is_taken_in(service: Service) -> None:
+    service.photos = posted(3)
+    broken = [photo(1, NIGHT_STARTS, owner=""), photo(1, NIGHT_STARTS), photo(2, NIGHT_STARTS)]
+    pages = [{"pages": 3, "total": 3, "photo": photos} for photos in ([one] for one in broken)]
+    pages.append({"pages": 3, "total": 3, "photo": []})
+    service.fault = lambda form: (
+        answer({"stat": "ok", "photos": pages[min(int(form["page"]), 4) - 1]}) if "page" in form else None
+    )
+    batch = night(service, per_page=1)
+    assert (batch.found, batch.posts["post_id"].to_list(), batch.rejected) == (2, ["1", "2"], ())
 
 
 def test_a_user_who_is_gone_leaves_a_note_and_no_row(service: Service) -> None:
@@ -203,7 +301,7 @@ def test_unusable_photos_are_rejected_and_counted(service: Service) -> None:
     batch = night(service)
     assert (batch.found, batch.posts.height) == (3, 1)
     assert sorted(one.reason for one in batch.rejected) == ["post 2 has no owner", "post 3 has no time of posting"]
-    assert json.loads(batch.rejected[0].record)["id"] == "2"
+    assert json.loads(batch.rejected[0].record)["photo"]["id"] == "2"
     assert all(b"A Name" not in one.record for one in batch.rejected)
 
 
@@ -247,7 +345,7 @@ def test_a_post_without_oracle_is_noted(service: Service) -> None:
         (200, {"stat": "fail", "code": "105", "message": ""}, Verdict.RETRY),
         (200, {"stat": "fail", "code": 201, "message": ""}, Verdict.RETRY),
         (200, {"stat": "fail", "code": 10, "message": ""}, Verdict.RETRY),
-        (200, {"stat": "fail", "code": 1, "message": ""}, Verdict.GONE),
+        (200, {"stat": "fail", "code": 1, "message": ""}, Verdict.BUG),
         (200, {"stat": "fail", "code": 5, "message": ""}, Verdict.GONE),
         (200, {"stat": "fail", "code": 20, "message": ""}, Verdict.SPLIT),
         (200, {"stat": "fail", "code": 100, "message": ""}, Verdict.STOP),
@@ -331,21 +429,25 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
-def test_no_network(host: str) -> None:
-    unreachable = Service(base=f"http://{host}:{_free_port()}")
-    with pytest.raises(UserError, match=rf"no network: cannot reach {host}.*FLICKCAST_FLICKR_URL"):
+def test_no_network() -> None:
+    unreachable = Service(base=f"http://nowhere.invalid:{_free_port()}")
+    with pytest.raises(UserError, match=r"no network: cannot reach nowhere.invalid.*FLICKCAST_FLICKR_URL"):
         night(unreachable)
+
+
+def test_a_service_that_refuses_from_the_start_is_down() -> None:
+    with pytest.raises(TryAgainError, match="is down: it does not connect"):
+        night(Service(base=f"http://127.0.0.1:{_free_port()}"))
 
 
 def test_a_service_that_goes_away_in_the_middle_says_try_again_later() -> None:
     with ExitStack() as up:
         running = up.enter_context(serving(Service(photos=posted(1))))
         with connected(running) as source:
-            assert source.night(NIGHT, known_post_ids=(), fresh_user_ids=()).found == 1
+            assert source.night(SPAN, memory()).found == 1
             up.close()
             with pytest.raises(TryAgainError, match="is down: it does not connect"):
-                source.night(NIGHT, known_post_ids=(), fresh_user_ids=())
+                source.night(SPAN, memory())
 
 
 @pytest.mark.parametrize("key", [None, "", "  "])
@@ -353,7 +455,7 @@ def test_a_missing_key(key: str | None) -> None:
     settings = Settings(flickr_key=key)  # type: ignore[arg-type]
     with (
         pytest.raises(UserError, match="FLICKCAST_FLICKR_KEY is not set"),
-        open_flickr(settings, IngestParams(), LabelParams()),
+        open_clients(settings, IngestParams()),
     ):
         pass
 
@@ -361,15 +463,21 @@ def test_a_missing_key(key: str | None) -> None:
 @pytest.mark.parametrize("url", ["flickr", "ftp://host/rest", "https://"])
 def test_an_address_that_is_none(url: str) -> None:
     settings = Settings(flickr_url=url, flickr_key=SecretStr("k"))
-    with pytest.raises(UserError, match="FLICKCAST_FLICKR_URL"), open_flickr(settings, IngestParams(), LabelParams()):
+    with pytest.raises(UserError, match="FLICKCAST_FLICKR_URL"), open_clients(settings, IngestParams()):
         pass
 
 
-def test_open_flickr_reads_a_night(service: Service) -> None:
+def test_what_was_answered_stays_in_the_journal_until_it_is_done_with(service: Service, tmp_path: Path) -> None:
     service.photos = posted(1)
     settings = Settings(flickr_url=f"{service.base}/services/rest/", flickr_key=SecretStr(KEY))
-    with open_flickr(settings, IngestParams(**FAST), LabelParams()) as source:
-        assert source.night(NIGHT, known_post_ids=set(), fresh_user_ids=set()).found == 1
+    for _ in range(2):
+        with open_flickr(settings, IngestParams(**FAST), journal=tmp_path / "j" / "night") as source:
+            batch = source.night(SPAN, memory())
+            pictures = [chunk.images.height for chunk in batch.pictures]
+    assert (batch.found, pictures) == (1, [1])
+    assert len(service.asked) == batch.facts["calls_in_all"] == 5  # three stretches, a user, whom they follow
+    source.session.done()
+    assert not (tmp_path / "j" / "night").exists()
 
 
 # Pictures.
@@ -389,7 +497,7 @@ def test_open_flickr_reads_a_night(service: Service) -> None:
 def test_what_is_no_picture_is_rejected_and_its_post_stays(service: Service, reply: Response, reason: str) -> None:
     service.photos, service.pictures = posted(2), {"1.jpg": reply}
     with connected(service) as source:
-        batch = source.night(NIGHT, known_post_ids=(), fresh_user_ids=())
+        batch = source.night(SPAN, memory())
         (chunk,) = batch.pictures
     assert (batch.posts.height, chunk.images["post_id"].to_list()) == (2, ["2"])
     assert f"picture of post 1 {reason}" in chunk.rejected[0].reason
@@ -409,7 +517,7 @@ def test_what_is_no_picture_is_rejected_and_its_post_stays(service: Service, rep
 def test_pictures_elsewhere_are_not_asked_for(service: Service, url: str) -> None:
     service.photos = [photo(1, NIGHT_STARTS, url_z=url)]
     with connected(service) as source:
-        (chunk,) = source.night(NIGHT, known_post_ids=(), fresh_user_ids=()).pictures
+        (chunk,) = source.night(SPAN, memory()).pictures
     assert chunk.rejected[0].reason == "picture of post 1 is not on an image host of the service"
 
 
@@ -417,7 +525,7 @@ def test_pictures_elsewhere_are_not_asked_for(service: Service, url: str) -> Non
 def test_one_picture_that_cannot_be_had_does_not_hold_up_the_night(service: Service, status: int) -> None:
     service.photos, service.pictures = posted(3), {"2.jpg": Response("", status)}
     with connected(service) as source:
-        (chunk,) = source.night(NIGHT, known_post_ids=(), fresh_user_ids=()).pictures
+        (chunk,) = source.night(SPAN, memory()).pictures
     assert chunk.images["post_id"].to_list() == ["1", "3"]
     assert f"could not be had: 127.0.0.1 answered HTTP {status}" in chunk.rejected[0].reason
 
@@ -426,7 +534,7 @@ def test_pictures_failing_in_a_row_end_the_night(service: Service) -> None:
     service.photos = posted(FAILED_PICTURES)
     service.pictures = {f"{number}.jpg": Response("", 503) for number in range(1, FAILED_PICTURES + 1)}
     with connected(service) as source, pytest.raises(TryAgainError, match=r"5 pictures in a row .* HTTP 503"):
-        list(source.night(NIGHT, known_post_ids=(), fresh_user_ids=()).pictures)
+        list(source.night(SPAN, memory()).pictures)
 
 
 def test_an_image_host_that_cannot_be_reached_ends_the_night(service: Service) -> None:
@@ -435,12 +543,4 @@ def test_an_image_host_that_cannot_be_reached_ends_the_night(service: Service) -
         photo(number, NIGHT_STARTS, url_z=f"http://127.0.0.1:{port}/{number}.jpg") for number in range(1, 9)
     ]
     with connected(service) as source, pytest.raises(TryAgainError, match="does not connect"):
-        list(source.night(NIGHT, known_post_ids=(), fresh_user_ids=()).pictures)
-
-
-def test_attempts_are_spaced() -> None:
-    limiter = RateLimiter(50)
-    started = time.monotonic()
-    for _ in range(6):
-        limiter.wait()
-    assert time.monotonic() - started >= 5 / 50
+        list(source.night(SPAN, memory()).pictures)

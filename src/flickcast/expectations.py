@@ -1,0 +1,86 @@
+"""What past nights teach about a night: what it will cost, and whether it came short.
+
+`past` are the facts that earlier nights of the same sampling design left, oldest first.
+"""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, median
+from typing import Any
+
+from flickcast.params import IngestParams
+
+Facts = Mapping[str, Any]
+
+NIGHTS = 28  # so many of the latest count
+ENOUGH_NIGHTS = 5
+SAME_WEEKDAYS = 3
+# A night came short with less than this share of what is usual on its weekday, and of the least that was ever seen:
+# uploads of one weekday differ by a factor of 1.2 or so from week to week, those of weekdays by more than 2.
+SHORT_SHARE, SHORT_OF_LEAST = 0.7, 0.9
+SHORT_READ = 0.97  # so did one that was given less than this share of what it was told of
+ENOUGH_POSTS = 50
+EXPECTED_IN_HOUR = 15.0  # an hour without a post is no chance where so many are usual (e^-15)
+SEARCH, INFO, FOLLOWING, PHOTO = (
+    "flickr.photos.search",
+    "flickr.people.getInfo",
+    "flickr.contacts.getPublicList",
+    "flickr.photos.getInfo",
+)
+PER_NEW_POST = (INFO, FOLLOWING, PHOTO)
+
+
+def posts_per_second(past: Sequence[Facts]) -> float | None:
+    """How dense uploads lie; None where no night has told."""
+    seconds = sum(one["walked_seconds"] for one in past[-NIGHTS:])
+    return sum(one["read"] for one in past[-NIGHTS:]) / seconds if seconds else None
+
+
+def plan(past: Sequence[Facts], walked_seconds: int, new_seconds: int, params: IngestParams) -> dict[str, Any]:
+    """Calls, pictures and hours that a night will take, by the mean of past nights; empty where there is none."""
+    known = [one for one in past[-NIGHTS:] if one["walked_seconds"]]
+    if not known:
+        return {}
+    posts = mean(one["stored"] / one["new_seconds"] for one in known) * new_seconds
+    calls = {SEARCH: mean(one["calls"].get(SEARCH, 0) / one["walked_seconds"] for one in known) * walked_seconds}
+    stored = sum(one["stored"] for one in known) or 1
+    for method in PER_NEW_POST:
+        calls[method] = sum(one["calls"].get(method, 0) for one in known) / stored * posts
+    pictures = sum(one["pictures"] + one["pictures_quarantined"] for one in known) / stored * posts
+    total = sum(calls.values())
+    return {
+        "posts": round(posts),
+        "calls": {method: round(number) for method, number in calls.items() if round(number)},
+        "calls_in_all": round(total),
+        "hours": round(hours(total, pictures, params), 2),
+        "pictures": round(pictures),
+        "past_nights": len(known),
+    }
+
+
+def hours(calls: float, pictures: float, params: IngestParams) -> float:
+    """How long that takes at the limits of speed: calls first, then pictures."""
+    per_hour = min(params.calls_per_second * 3600, params.calls_per_hour)
+    return calls / per_hour + pictures / (params.pictures_per_second * 3600)
+
+
+def shortness(facts: Facts, past: Sequence[Facts]) -> list[str]:
+    """In which ways a night came short of what was to be expected; nothing where all is as usual."""
+    reasons = []
+    if facts["read"] < SHORT_READ * facts["told"]:
+        reasons.append(f"the service told of {facts['told']} posts and gave {facts['read']}")
+    known = [one for one in past[-NIGHTS:] if one["new_seconds"] == facts["new_seconds"]]
+    same = [one for one in known if one["weekday"] == facts["weekday"]]
+    judges = same if len(same) >= SAME_WEEKDAYS else known
+    uploads = [sum(one["hours"]) for one in judges]
+    if len(known) < ENOUGH_NIGHTS or median(uploads) < ENOUGH_POSTS:
+        return reasons
+    posts, usual = sum(facts["hours"]), median(uploads)
+    if posts < min(
+        SHORT_SHARE * (usual if len(same) >= SAME_WEEKDAYS else min(uploads)), SHORT_OF_LEAST * min(uploads)
+    ):
+        reasons.append(f"{posts} posts were uploaded, {usual:.0f} are usual")
+    for hour, number in enumerate(facts["hours"]):
+        expected = mean(one["hours"][hour] for one in judges)
+        if number == 0 and expected >= EXPECTED_IN_HOUR:
+            reasons.append(f"none was uploaded from {hour:02d} to {hour + 1:02d} UTC, {expected:.0f} are usual")
+    return reasons

@@ -1,0 +1,118 @@
+"""The users of a night's posts: whom to ask about, in which order, within the calls that are left."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from flickcast.console import track
+from flickcast.params import IngestParams
+from flickcast.schemas import TABLES
+from flickcast.sources.flickr_client import Answer, RefusedError, Verdict
+from flickcast.sources.flickr_found import Memory, frame
+from flickcast.sources.flickr_parse import Row, count, user_from_person
+from flickcast.sources.journal import Session
+
+INFO, FOLLOWING = "flickr.people.getInfo", "flickr.contacts.getPublicList"
+
+
+class People:
+    """The users whose numbers are missing or old, asked for in the order of what a call is worth, while calls last."""
+
+    def __init__(
+        self, session: Session, params: IngestParams, posts: pl.DataFrame, memory: Memory, at: datetime
+    ) -> None:
+        self._session = session
+        self._params = params
+        self._rows: dict[str, Row] = {}
+        self._gone: list[Row] = []
+        self._waiting = 0
+        self._at = at
+        self._new, self._stale = _whom_to_ask(posts, memory, params.user_refresh_days)
+
+    def ask_for_new(self) -> None:
+        """Those of whom nothing is known; who has most posts here first."""
+        self._ask(self._new)
+
+    def ask_for_stale(self) -> None:
+        """Those whose numbers are old, oldest first; then, with what is left, whom they all follow."""
+        self._ask(self._stale)
+        asked = [user_id for user_id in self._rows if self._params.following][: self._left()]
+        for user_id in track(asked, "whom users follow", len(asked)):
+            ask = partial(self._session.call, FOLLOWING, "contacts", user_id=user_id, per_page=1)
+            if isinstance(answer := unless_refused(ask), Answer):
+                self._rows[user_id]["following"] = count(answer.content.get("total"))
+
+    def rows(self) -> pl.DataFrame:
+        """Rows of `users`."""
+        return frame("users", list(self._rows.values()))
+
+    def tombstones(self) -> pl.DataFrame:
+        """Accounts that are gone."""
+        return pl.DataFrame(self._gone, schema=TABLES["tombstones"].dtypes())
+
+    def facts(self) -> dict[str, Any]:
+        """How many have to wait for the next night."""
+        return {"users_waiting": self._waiting, "users_gone": len(self._gone)}
+
+    def notes(self) -> list[str]:
+        """What a reader of the night's report should know."""
+        lines = []
+        if self._gone:
+            lines.append(f"{len(self._gone)} users are gone: their numbers stay unknown.")
+        if self._waiting:
+            lines.append(
+                f"{self._waiting} users wait for the next night: the {self._params.calls_per_night} calls of "
+                "ingest.calls_per_night are spent."
+            )
+        return lines
+
+    def _ask(self, user_ids: list[str]) -> None:
+        asked = user_ids[: self._left()]
+        self._waiting += len(user_ids) - len(asked)
+        for user_id in track(asked, "users", len(asked)):
+            answer = unless_refused(partial(self._session.call, INFO, "person", user_id=user_id))
+            if answer is Verdict.GONE:
+                self._gone.append(tombstone("user", user_id, self._at))
+            elif isinstance(answer, Answer):
+                row = user_from_person(answer.content, self._session.moment(answer))
+                self._rows[user_id] = row | {"user_id": user_id}
+
+    def _left(self) -> int:
+        return max(budget_left(self._session, self._params), 0)
+
+
+def _whom_to_ask(posts: pl.DataFrame, memory: Memory, refresh_days: int) -> tuple[list[str], list[str]]:
+    """Users of whom nothing is known, and owners of new posts whose numbers are old; none that is gone."""
+    gone = list(memory.gone("user"))
+    latest = memory.users.group_by("user_id").agg(pl.col("observed_at").max())
+    owners = pl.concat([memory.posts.select("user_id"), posts.select("user_id")]).group_by("user_id").len()
+    owners = owners.filter(~pl.col("user_id").is_in(gone))
+    new = owners.join(latest, on="user_id", how="anti").sort("len", "user_id", descending=[True, False])
+    tonight = owners.join(posts.select("user_id").unique(), on="user_id", how="semi").join(latest, on="user_id")
+    now = posts["first_seen_at"].max()
+    old = pl.col("observed_at") <= pl.lit(now) - pl.duration(days=refresh_days)
+    stale = tonight.filter(old).sort("observed_at", "user_id") if now else tonight.clear()
+    return new["user_id"].to_list(), stale["user_id"].to_list()
+
+
+def budget_left(session: Session, params: IngestParams) -> int:
+    """The calls that this night may still make."""
+    return params.calls_per_night - session.calls.total()
+
+
+def unless_refused(ask: Callable[[], Answer]) -> Answer | Verdict:
+    """An answer, or in which way there is none: gone (deleted, private) or not for us."""
+    try:
+        return ask()
+    except RefusedError as error:
+        if error.verdict in (Verdict.GONE, Verdict.SKIP):
+            return error.verdict
+        raise
+
+
+def tombstone(kind: str, name: str, at: datetime) -> Row:
+    """A row of `tombstones` for what the service says is gone."""
+    return {"kind": kind, "id": name, "gone_at": at, "reason": "gone"}
