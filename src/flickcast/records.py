@@ -43,6 +43,15 @@ def quarantine_record(post_id: str, place: str, content: bytes) -> bytes:
     return json.dumps({"post_id": post_id, "picture": place}, sort_keys=True).encode() + b"\n" + content
 
 
+def is_picture_record(record: bytes) -> bool:
+    """Whether `quarantine_record` made it.
+
+    >>> is_picture_record(quarantine_record("7", "a.jpg", b"")), is_picture_record(b'{"Pid": "7"}')
+    (True, False)
+    """
+    return record.startswith(b'{"picture": ') and b"\n" in record
+
+
 class Named(NamedTuple):
     """Whom a quarantined record is about or, where it does not say, the record itself."""
 

@@ -164,3 +164,58 @@ def test_a_part_outside_its_table_is_not_followed(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="is damaged"):
         Store(tmp_path).read("posts")
+
+
+def three(*views: int) -> pl.DataFrame:
+    return pl.concat([counts(post_id, number) for post_id, number in zip("abc", views, strict=True)])
+
+
+def test_rows_taken_out_leave_the_others_as_they_were_in_a_part_of_another_name(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.appending("ingest") as appender:
+        appender.append("observations", "first", three(1, 2, 3))
+        appender.append("observations", "second", counts("d"))
+    untouched = (store.folder("observations") / "second.parquet").stat()
+    with store.appending("ingest") as appender:
+        assert appender.take_out("observations", pl.col("post_id") == "b") == 1
+        assert store.read("observations").height == 4, "nothing counts before the end"
+    assert [path.name for path in store.parts("observations")] == ["first~1.parquet", "second.parquet"]
+    assert store.read("observations").select("post_id", "views").rows() == [("a", 1), ("c", 3), ("d", 1)]
+    assert not (store.folder("observations") / "first.parquet").exists()
+    assert (store.folder("observations") / "second.parquet").stat() == untouched
+    assert store.part_named("observations", "first") == store.folder("observations") / "first~1.parquet"
+
+
+def test_rows_can_be_taken_out_again_and_again_until_the_part_is_gone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.appending("ingest") as appender:
+        appender.append("observations", "night", three(1, 2, 3))
+    for gone, left in (("a", ["night~1.parquet"]), ("b", ["night~2.parquet"]), ("c", [])):
+        with store.appending("ingest") as appender:
+            appender.take_out("observations", pl.col("post_id") == gone)
+        assert [path.name for path in store.parts("observations")] == left
+    assert "observations" not in store.manifest("ingest").parts
+    assert store.part_named("observations", "night") is None
+    assert store.read("observations").is_empty()
+
+
+def test_a_damaged_part_is_not_written_again(tmp_path: Path) -> None:
+    with Store(tmp_path).appending("ingest") as appender:
+        appender.append("images", "night", pl.DataFrame({"post_id": ["a"], "sha256": ["0"], "bytes": [b"jpeg"]}))
+    path = tmp_path / "data" / "images" / "night.parquet"
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b"jpeg", b"jpog"))
+    assert path.read_bytes() != good
+    with pytest.raises(CheckError, match="is damaged"), Store(tmp_path).appending("ingest") as appender:
+        appender.take_out("images", pl.col("post_id") == "a")
+    assert path.exists()
+
+
+def test_a_name_is_not_taken_again_before_what_had_it_counts_no_more(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.appending("ingest") as appender:
+        appender.append("observations", "night", counts("a"))
+    with pytest.raises(CheckError, match="night is stored already"), store.appending("ingest") as appender:
+        appender.take_out("observations", pl.col("post_id") == "a")
+        appender.append("observations", "night", counts("b"))
+    assert store.read("observations")["post_id"].to_list() == ["a"]

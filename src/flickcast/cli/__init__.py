@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 from typer._click.exceptions import ClickException
 
-from flickcast.cli import data, forgetting, stages, system
+from flickcast.cli import data, forgetting, quarantine, stages, system
 from flickcast.console import say
 from flickcast.errors import FlickcastError, of_system
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks can print local values, a key among them
     add_completion=True,
 )
-for part in (system, data, forgetting, stages):
+for part in (system, data, forgetting, quarantine, stages):
     part.register(app)
 
 
