@@ -11,14 +11,16 @@ from flickcast.params import IngestParams
 
 Facts = Mapping[str, Any]
 
-NIGHTS = 28  # so many of the latest count
+HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
+NIGHTS = 28  # so many of the latest tell what is usual
+LATEST = 7  # and so many what a night costs: users become known, so early nights cost more
 ENOUGH_NIGHTS = 5
 SAME_WEEKDAYS = 3
 # A night came short with less than this share of what is usual on its weekday, and of the least that was ever seen:
 # uploads of one weekday differ by a factor of 1.2 or so from week to week, those of weekdays by more than 2.
 SHORT_SHARE, SHORT_OF_LEAST = 0.7, 0.9
 SHORT_READ = 0.97  # so did one that was given less than this share of what it was told of
-ENOUGH_POSTS = 50
+ENOUGH_POSTS = 200  # a small night differs by chance
 EXPECTED_IN_HOUR = 15.0  # an hour without a post is no chance where so many are usual (e^-15)
 SEARCH, INFO, FOLLOWING, PHOTO = (
     "flickr.photos.search",
@@ -29,15 +31,17 @@ SEARCH, INFO, FOLLOWING, PHOTO = (
 PER_NEW_POST = (INFO, FOLLOWING, PHOTO)
 
 
-def posts_per_second(past: Sequence[Facts]) -> float | None:
-    """How dense uploads lie; None where no night has told."""
-    seconds = sum(one["walked_seconds"] for one in past[-NIGHTS:])
-    return sum(one["read"] for one in past[-NIGHTS:]) / seconds if seconds else None
+def posts_per_second(past: Sequence[Facts]) -> list[float] | None:
+    """How dense uploads lie in each hour of the day (UTC); None where no night has told."""
+    days = sum(one["new_seconds"] for one in past[-LATEST:]) / DAY_SECONDS
+    if not days:
+        return None
+    return [(sum(one["hours"][hour] for one in past[-LATEST:]) + 1) / days / HOUR_SECONDS for hour in range(24)]
 
 
 def plan(past: Sequence[Facts], walked_seconds: int, new_seconds: int, params: IngestParams) -> dict[str, Any]:
     """Calls, pictures and hours that a night will take, by the mean of past nights; empty where there is none."""
-    known = [one for one in past[-NIGHTS:] if one["walked_seconds"]]
+    known = [one for one in past[-LATEST:] if one["walked_seconds"]]
     if not known:
         return {}
     posts = mean(one["stored"] / one["new_seconds"] for one in known) * new_seconds

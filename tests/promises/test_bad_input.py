@@ -115,7 +115,7 @@ def test_without_a_network_ingest_says_so_and_stores_nothing(
     path = workspace.root / "params.yaml"
     path.write_text(path.read_text().replace("source: files", "source: flickr"))
     workspace.set_night(START)
-    monkeypatch.setenv("FLICKCAST_FLICKR_URL", "http://127.0.0.1:9/services/rest/")
+    monkeypatch.setenv("FLICKCAST_FLICKR_URL", "http://nowhere.invalid/services/rest/")
     monkeypatch.setenv("FLICKCAST_FLICKR_KEY", "canary-key")
     refused = flickcast("ingest", "-w", workspace.root)
     assert refused.code == 2

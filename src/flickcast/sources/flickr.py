@@ -16,6 +16,7 @@ from flickcast.schemas import TABLES
 from flickcast.settings import Settings
 from flickcast.sources.budget import Budget, Clock
 from flickcast.sources.flickr_client import Answer, FlickrClient, Verdict
+from flickcast.sources.flickr_density import Density
 from flickcast.sources.flickr_downloads import Download, downloaded
 from flickcast.sources.flickr_found import Found, Memory, counted, frame, once
 from flickcast.sources.flickr_images import ImageClient
@@ -85,7 +86,7 @@ class FlickrSource:
         Whatever a search lists and is not known is taken in, in whatever stretch it turns up. UserError if the span is
         not over by the service's clock.
         """
-        walk = Walk(self.session, self._params, span.until, memory.posts_per_second)
+        walk = Walk(self.session, self._params, span.until, Density(memory.posts_per_second))
         found = self._walk(walk, span, memory)
         posts, rejected = found.posts(self.session.moment)
         people = People(self.session, self._params, posts, memory, span.until)

@@ -1,6 +1,6 @@
 """What a night's walk brought: new posts, counts, and what is no post; kept as columns, page by page."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -39,7 +39,7 @@ class Memory:
     users: pl.DataFrame = field(default_factory=lambda: TABLES["users"].empty().select("user_id", "observed_at"))
     tombstones: pl.DataFrame = field(default_factory=TABLES["tombstones"].empty)
     forgotten: Forgotten = field(default_factory=Forgotten)
-    posts_per_second: float | None = None  # as earlier nights found it
+    posts_per_second: Sequence[float] | None = None  # by hour of the day, as earlier nights found it
 
     def gone(self, kind: str) -> set[str]:
         """The posts or users that have a tombstone."""

@@ -6,6 +6,7 @@ Several in a row mean that the host is down: that ends the night, which is then 
 
 import hashlib
 import io
+import re
 import warnings
 
 import httpx
@@ -17,7 +18,7 @@ from flickcast.sources.budget import Budget
 from flickcast.sources.pictures import MAX_BYTES, NoPictureError
 from flickcast.sources.web import LOOPBACK, Deadlines, Patience, TooLargeError, TroubleError, Web, retry_after
 
-IMAGE_DOMAIN = "staticflickr.com"
+IMAGE_HOSTS = re.compile(r"([a-z0-9-]+\.)*staticflickr\.com")
 GONE = (404, 410)
 FAILED_PICTURES = 5  # so many in a row, each tried again and again: the image host is down, not the pictures
 ROUNDING_PIXELS = 1
@@ -73,7 +74,7 @@ class ImageClient:
             return None
         host = parsed.raw_host.decode("ascii")
         own = self._api_host in LOOPBACK and host == self._api_host
-        flickr = (host == IMAGE_DOMAIN or host.endswith("." + IMAGE_DOMAIN)) and parsed.port is None
+        flickr = IMAGE_HOSTS.fullmatch(host) and parsed.port is None
         return parsed if parsed.scheme in ("http", "https") and not parsed.userinfo and (own or flickr) else None
 
     def _once(self, address: httpx.URL) -> bytes:

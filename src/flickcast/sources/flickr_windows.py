@@ -13,13 +13,13 @@ from typing import Any
 from flickcast.errors import UserError
 from flickcast.params import IngestParams
 from flickcast.sources.flickr_client import Answer, RefusedError, Verdict
+from flickcast.sources.flickr_density import Density
 from flickcast.sources.flickr_parse import EXTRAS, count, photo_key
 from flickcast.sources.flickr_stretches import Filters, Stretch
 from flickcast.sources.journal import Session
 
-MARGIN = 0.75  # split a window at this share of the limit: more records arrive than `total` says
-TARGET = 0.65  # of the limit: how full the next window shall be
-FASTEST_GROWTH = 4  # of the window's width, from one to the next
+MARGIN = 0.95  # split a window at this share of the limit: more records arrive than `total` says
+TARGET = 0.8  # of the limit: how full the next window shall be
 MOST_IDLE_ANSWERS = 3  # in a row, with nothing new: an empty page is not the end, but a service may have no end
 ASKED_WHETHER_OVER = 3  # answers that must say so before we believe that the night is not over: one clock may be wrong
 # At the smallest window: each axis cuts what is left into disjoint parts.
@@ -48,7 +48,7 @@ class Walk:
     session: Session
     params: IngestParams
     night_ends: datetime
-    posts_per_second: float | None = None  # what earlier nights taught
+    density: Density = field(default_factory=Density)
     told: int = 0
     read: int = 0
     losses: list[tuple[Stretch, int, int]] = field(default_factory=list)
@@ -62,17 +62,19 @@ class Walk:
         UserError if the service's own clock has not reached the end of the night: what is still to be posted would be
         missed for ever.
         """
-        start, width = stretch.start, self._first_width(stretch)
+        start, widest = stretch.start, stretch.seconds
         while start < stretch.end:
-            window = Stretch(start, min(start + width, stretch.end))
+            width = self.density.width(start, TARGET * self.params.max_results, min(widest, stretch.end - start))
+            window = Stretch(start, min(start + max(width, self._smallest), stretch.end))
             reading = _Reading(self, window, filters)
             yield from reading.pages()
+            self.density.learn(window, reading.total if reading.is_too_much else len(reading.ids))
             if reading.is_too_much:
-                width = self._narrower(window, reading.total)
+                widest = window.seconds // 2
                 continue
             self._note(reading)
             covered(window.seconds)
-            start, width = window.end, self._wider(window, len(reading.ids))
+            start, widest = window.end, stretch.seconds
 
     def notes(self) -> list[str]:
         """One line on all the posts that the service told of and did not give, none where it gave all."""
@@ -121,24 +123,9 @@ class Walk:
             f"{now:%Y-%m-%d %H:%M} UTC. Ask for an earlier night, or again later; nothing was stored."
         )
 
-    def _first_width(self, stretch: Stretch) -> int:
-        if not self.posts_per_second:
-            return stretch.seconds
-        return max(int(self._target / self.posts_per_second), self.params.smallest_window_seconds)
-
-    def _wider(self, window: Stretch, posts: int) -> int:
-        """The next window's width, from how many posts this one had."""
-        ideal = window.seconds * self._target / max(posts, 1)
-        return max(int(min(ideal, FASTEST_GROWTH * window.seconds)), self.params.smallest_window_seconds)
-
-    def _narrower(self, window: Stretch, total: int) -> int:
-        """A width that should hold few enough, at most half; never below the smallest window."""
-        ideal = window.seconds * self._target / max(total, 1)
-        return max(int(min(ideal, window.seconds / 2)), self.params.smallest_window_seconds, 1)
-
     @property
-    def _target(self) -> float:
-        return TARGET * self.params.max_results
+    def _smallest(self) -> int:
+        return self.params.smallest_window_seconds
 
     def _note(self, reading: "_Reading") -> None:
         self.told += max(reading.total, len(reading.ids))

@@ -18,12 +18,14 @@ from flickcast.schemas import EARLIEST, TABLES
 from flickcast.settings import load_settings
 from flickcast.sources.flickr_stretches import Span, stretches
 from flickcast.tables import Appender
+from flickcast.watchdog import watchdog
 from flickcast.workspace import Workspace, night_bounds
 
 if TYPE_CHECKING:
     from flickcast.sources.flickr_found import Memory
 
 
+STUCK_SECONDS = 600.0  # without a single answer, refusal or picture
 UNPLANNED = (
     "No past night tells how many posts there are. 1,000 new posts cost about 10 searches, because nights overlap, "
     "one or two calls for each new user, and a picture each."
@@ -41,16 +43,16 @@ def ingest(ws: Workspace) -> StageReport:
         return StageReport("ingest", done, (f"The night of {name} is already stored.",))
     from flickcast.sources.flickr import open_flickr
 
-    params, past, span = ws.params.ingest, _past_nights(ws), night_span(ws, night)
-    started = time.monotonic()
-    with open_flickr(
+    past, started = _past_nights(ws), time.monotonic()
+    asking = open_flickr(
         load_settings(),
-        params,
+        ws.params.ingest,
         journal=ws.state_folder / "ingest" / f"{name}.journal",
         maturity_days=ws.params.label.maturity_days,
         seed=ws.params.seed,
-    ) as source:
-        batch = source.night(span, _memory(ws, past))
+    )
+    with watchdog(STUCK_SECONDS, ws.state_folder / "logs" / "ingest-stuck.log"), asking as source:
+        batch = source.night(night_span(ws, night), _memory(ws, past))
         batch = replace(batch, facts=batch.facts | {"short": shortness(batch.facts, past)})
         report = store(ws, batch, name, night_bounds(night)[1], part=name)
         source.session.done()
