@@ -109,17 +109,25 @@ def test_an_unknown_key_in_params_is_named_with_its_nearest(flickcast: Run, work
     assert "unknown key 'embed.batchsize'; did you mean 'batch_size'?" in refused.err
 
 
-def test_without_a_network_ingest_says_so_and_stores_nothing(
-    flickcast: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("http://nowhere.invalid/services/rest/", 2, "no network"),
+        ("http://127.0.0.1:9/services/rest/", 75, "is down: it does not connect (ConnectionRefusedError)"),
+    ],
+)
+def test_without_a_network_or_a_service_ingest_says_so_and_stores_nothing(
+    flickcast: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, address: str, code: int, said: str
 ) -> None:
     path = workspace.root / "params.yaml"
     path.write_text(path.read_text().replace("source: files", "source: flickr"))
     workspace.set_night(START)
-    monkeypatch.setenv("FLICKCAST_FLICKR_URL", "http://nowhere.invalid/services/rest/")
+    monkeypatch.setenv("FLICKCAST_FLICKR_URL", address)
     monkeypatch.setenv("FLICKCAST_FLICKR_KEY", "canary-key")
+    monkeypatch.setenv("FLICKCAST_CLOCK_SPEED", "100" if "127.0.0.1" in address else "1")
     refused = flickcast("ingest", "-w", workspace.root)
-    assert refused.code == 2
-    assert "network" in refused.err
+    assert refused.code == code
+    assert said in refused.err
     assert "canary-key" not in refused.err
     assert workspace.read("posts").is_empty()
 
