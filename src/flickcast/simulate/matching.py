@@ -1,6 +1,7 @@
 """Which posts a search finds: its arguments read as the real API reads them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -14,6 +15,14 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 INDEX_LAG_DAYS = 2  # posts of a deleted account are still found for this long
 
 
+@dataclass(frozen=True)
+class FoundUsers:
+    """Rows of the users: of all by id, and those whose posts are no longer found."""
+
+    places: Mapping[str, int]
+    vanished: list[int]
+
+
 class RefusedError(Exception):
     """The service says no, with the real API's code."""
 
@@ -22,11 +31,13 @@ class RefusedError(Exception):
         self.code, self.message = code, message
 
 
-def matching(world: World, now: datetime, arguments: Arguments, places: Mapping[str, int]) -> pl.DataFrame:
-    """Posts to be seen now that fit the arguments, in the asked order; `places` are the users' rows by id."""
+def matching(world: World, now: datetime, arguments: Arguments, users: FoundUsers) -> pl.DataFrame:
+    """Posts to be seen now that fit the arguments, in the asked order."""
     low = _moment(arguments.get("min_upload_date")) or EPOCH
     high = _moment(arguments.get("max_upload_date")) or now
-    wanted = ~pl.col("user").is_in(_vanished(world, now)) & _conditions(arguments, places)
+    wanted = _conditions(arguments, users.places)
+    if users.vanished:
+        wanted &= ~pl.col("user").is_in(users.vanished)
     found = world.shown(low, high, now).filter(wanted)
     order = arguments.get("sort", "date-posted-desc")
     if order.startswith("interestingness"):
@@ -55,7 +66,8 @@ def _conditions(arguments: Arguments, places: Mapping[str, int]) -> pl.Expr:
     return wanted
 
 
-def _vanished(world: World, now: datetime) -> list[int]:
+def vanished(world: World, now: datetime) -> list[int]:
+    """Rows of the accounts that are deleted for so long that their posts are no longer found."""
     lag = pl.duration(days=INDEX_LAG_DAYS)
     gone = world.users.profiles.with_row_index("user").filter(pl.col("deleted_at") + lag <= now)
     return gone["user"].to_list()

@@ -13,7 +13,7 @@ from orjson import Fragment
 from flickcast.simulate import answers
 from flickcast.simulate.answers import Json
 from flickcast.simulate.law import Integers
-from flickcast.simulate.matching import Arguments, RefusedError, matching
+from flickcast.simulate.matching import Arguments, FoundUsers, RefusedError, matching, vanished
 from flickcast.simulate.oddities import dated, is_shown
 from flickcast.simulate.oracle import evidence_until, expected
 from flickcast.simulate.pages import Bend, PageLimits, page_of, paging
@@ -68,6 +68,7 @@ class Simulation:
         self.world, self.clock, self.limits = world, clock, limits
         self.ledger = Ledger()
         self._found: tuple[tuple[datetime, tuple[tuple[str, str], ...]], pl.DataFrame] | None = None
+        self._users: tuple[datetime, FoundUsers] | None = None
         self._numbers: tuple[datetime, pl.DataFrame] | None = None
         self._evidence: tuple[int, pl.DataFrame] | None = None
 
@@ -75,6 +76,13 @@ class Simulation:
     def places(self) -> dict[str, int]:
         """User id to row of the users."""
         return {user_id: row for row, user_id in enumerate(self.world.users.profiles["user_id"])}
+
+    @property
+    def users(self) -> FoundUsers:
+        """Which users' posts are found now."""
+        if self._users is None or self._users[0] != self.clock.now:
+            self._users = (self.clock.now, FoundUsers(self.places, vanished(self.world, self.clock.now)))
+        return self._users[1]
 
     @property
     def user_numbers(self) -> pl.DataFrame:
@@ -100,7 +108,7 @@ class Simulation:
         """All posts that a search finds now; its pages are asked one after another, so the last result is kept."""
         asked = tuple(sorted(item for item in arguments.items() if item[0] not in PAGE_BY_PAGE))
         if self._found is None or self._found[0] != (self.clock.now, asked):
-            found = matching(self.world, self.clock.now, arguments, self.places)
+            found = matching(self.world, self.clock.now, arguments, self.users)
             self._found = ((self.clock.now, asked), found)
         return self._found[1]
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -68,12 +69,14 @@ def _later(days: Floats) -> pl.Expr:
     return pl.col("posted_at") + pl.duration(seconds=pl.lit(pl.Series(np.floor(days * DAY_SECONDS).astype(np.int64))))
 
 
+@lru_cache(maxsize=16)
 def is_shown(now: datetime) -> pl.Expr:
     """Whether a post can be seen at a moment."""
     removed = pl.col("removed_at").is_not_null() & (pl.col("removed_at") <= now)
     return (pl.col("shown_from") <= now) & ~removed
 
 
+@lru_cache(maxsize=16)
 def dated(now: datetime) -> pl.Expr:
     """The dateupload that a post shows at a moment."""
     is_redated = pl.col("redated_at").is_not_null() & (pl.col("redated_at") <= now)

@@ -19,7 +19,6 @@ from flickcast.simulate.answers import PIXELS, Json
 from flickcast.simulate.faults import API_KINDS, PICTURE_KINDS, SEARCH_KINDS, Dice, Fault, Faults
 from flickcast.simulate.matching import Arguments
 from flickcast.simulate.methods import Call, Clock, Simulation
-from flickcast.simulate.oddities import is_shown
 from flickcast.simulate.pages import BENT, NOT_ON_THE_FIRST, Bend, PageLimits
 from flickcast.simulate.pictures import Appearance, render
 from flickcast.simulate.spoiling import EXTENSION, SILENT, WAYS, Reply, dripping
@@ -166,13 +165,13 @@ class _Pages:
         post_id, _, rest = name.partition("_")
         secret, _, suffix = rest.partition("_")
         world, now = self.simulation.world, self.simulation.clock.now
-        posts = world.find([post_id], now)
-        if posts.is_empty() or posts["secret"][0] != secret or suffix not in PIXELS:
+        post = world.post(post_id, now)
+        if not post or post["secret"] != secret or suffix not in PIXELS:
             return Reply(b"", 404)
-        if posts.filter(is_shown(now)).is_empty() or self.simulation.is_deleted(posts["user"][0]):
+        is_removed = post["removed_at"] is not None and post["removed_at"] <= now
+        if is_removed or self.simulation.is_deleted(post["user"]):
             return gone()
-        size = min(PIXELS[suffix], world.params.picture_size)
-        content = render(appearance(posts.row(0, named=True)), size)
+        content = render(appearance(post), min(PIXELS[suffix], world.params.picture_size))
         return Reply(content, headers={"Content-Type": "image/jpeg"})
 
 

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.random import Generator
 
 from flickcast.errors import UserError
-from flickcast.schemas import EARLIEST, TIME
+from flickcast.schemas import EARLIEST
 from flickcast.simulate.calibration import USER_NUMBERS
 from flickcast.simulate.law import DAY_SECONDS, Floats, Integers, Law
 from flickcast.simulate.oddities import Oddities, dated, is_shown, with_oddities
@@ -116,12 +117,22 @@ class World:
         """
         wanted: dict[int, list[int]] = {}
         for post_id in post_ids:
-            number = int(post_id) if post_id.isdecimal() and len(post_id) < 20 else 0
-            day, place = divmod(number - FIRST_POST_ID, POSTS_OF_A_DAY)
-            if 0 <= day <= self.day_of(until) and place < self.numbers(day).height:
-                wanted.setdefault(day, []).append(place)
-        found = [self.posts(day)[places] for day, places in wanted.items()] or [self.posts(-1)]
-        return pl.concat(found).filter(pl.col("shown_from") <= until)
+            if found := self._place(post_id, until):
+                wanted.setdefault(found[0], []).append(found[1])
+        frames = [self.posts(day)[places] for day, places in wanted.items()] or [self.posts(-1)]
+        return pl.concat(frames).filter(pl.col("shown_from") <= until)
+
+    def post(self, post_id: str, until: datetime) -> dict[str, Any] | None:
+        """The one row that find gives for an id, if there is one: much quicker."""
+        place = self._place(post_id, until)
+        row = self.posts(place[0]).row(place[1], named=True) if place else None
+        return row if row and row["shown_from"] <= until else None
+
+    def _place(self, post_id: str, until: datetime) -> tuple[int, int] | None:
+        """Day and row of a post, None if no post has this id by the end of that day."""
+        number = int(post_id) if post_id.isdecimal() and len(post_id) < 20 else 0
+        day, place = divmod(number - FIRST_POST_ID, POSTS_OF_A_DAY)
+        return (day, place) if 0 <= day <= self.day_of(until) and place < self.numbers(day).height else None
 
     def counts(self, posts: pl.DataFrame, moment: datetime) -> pl.DataFrame:
         """Columns views, faves and comments of these posts at a moment; none ever falls."""
@@ -131,8 +142,8 @@ class World:
 
     def views(self, posts: pl.DataFrame, moment: datetime) -> Integers:
         """Views of these posts at a moment; 0 before they appeared."""
-        age = pl.select(pl.lit(moment, dtype=TIME) - posts["posted_at"]).to_series().dt.total_seconds()
-        return self._views_at_age(posts, age.to_numpy() / DAY_SECONDS)
+        age = int(moment.timestamp()) - posts["posted_at"].dt.epoch("s").to_numpy()
+        return self._views_at_age(posts, age / DAY_SECONDS)
 
     def views_at_maturity(self, posts: pl.DataFrame) -> Integers:
         """Views of these posts when their label is read."""

@@ -14,6 +14,7 @@ from PIL import Image
 
 from flickcast.errors import UserError
 from flickcast.simulate.faults import ALL_KINDS, API_KINDS, PICTURE_KINDS, SEARCH_KINDS, Dice, Faults
+from flickcast.simulate.oddities import Oddities
 from flickcast.simulate.service import serving
 from flickcast.simulate.world import World
 
@@ -399,3 +400,22 @@ def test_faults_can_be_changed_while_the_service_runs(world: World) -> None:
 def test_faults_that_cannot_be_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         Faults(**wrong)
+
+
+def test_faults_and_oddities_come_from_the_command_line(
+    flickcast: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[tuple[World, Faults]] = []
+    monkeypatch.setattr(
+        "flickcast.simulate.service.run", lambda world, *, faults, **others: served.append((world, faults))
+    )
+    kinds = ("--fault", "html", "--fault", "timeout")
+    assert flickcast("simulate", "serve", "--faults", 100, "--fault-seed", 3, *kinds, "--oddities", 20).code == 0
+    assert flickcast("simulate", "serve").code == 0
+    (odd, faulty), (plain, sound) = served
+    assert (faulty.per_thousand, faulty.seed, faulty.kinds) == (100, 3, ("html", "timeout"))
+    assert odd.params.oddities == Oddities(late=0.02, redated=0.02, removed=0.02, unusable=0.02)
+    assert (sound.per_thousand, sound.kinds, plain.params.oddities) == (0, ALL_KINDS, Oddities())
+    wrong = flickcast("simulate", "serve", "--fault", "no-such")
+    assert wrong.code == 2
+    assert wrong.err.startswith("flickcast: no kind of fault is called 'no-such'; there are 429,")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from flickcast.errors import UserError
 from flickcast.simulate.law import label
-from flickcast.simulate.methods import PageLimits
+from flickcast.simulate.pages import PageLimits
 from flickcast.simulate.oracle import oracle
 from flickcast.simulate.service import run, serving
 from flickcast.simulate.world import World
