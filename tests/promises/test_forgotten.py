@@ -1,5 +1,6 @@
 """Forgotten means forgotten: no byte of it stays but its tombstone, others keep theirs, and it does not come back."""
 
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -190,6 +191,27 @@ def test_forgotten_again_is_nothing_to_do(flickcast: Run, filled: Workspace) -> 
     again = flickcast("forget", "user", CANARY, "-w", filled.root, "--json")
     assert (again.code, json.loads(again.out)["rows_removed"]) == (0, {})
     assert content(filled.root / "data") | content(filled.root / "manifests") == before
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("n\n", 1, 4), ("y\n", 0, 2)])
+def test_on_a_terminal_it_asks_first(
+    flickcast: Run, filled: Workspace, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, left: int
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    asked = flickcast("forget", "user", CANARY, "-w", filled.root)
+    assert (asked.code, filled.read("posts").height) == (code, left)
+    assert "2 stored posts" in asked.err
+
+
+def test_a_night_that_runs_is_not_disturbed(flickcast: Run, filled: Workspace) -> None:
+    with filled.night_lock():
+        refused = flickcast("forget", "user", CANARY, "-w", filled.root)
+    assert (refused.code, "a night is running" in refused.err) == (75, True)
+    assert filled.read("posts").height == 4
 
 
 def test_a_batch_is_freed_of_who_is_forgotten(filled: Workspace) -> None:

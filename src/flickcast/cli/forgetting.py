@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, notes, show, working_in
-from flickcast.console import printable
+from flickcast.console import printable, say
 from flickcast.workspace import Workspace
 
 forget_app = typer.Typer(no_args_is_help=True, help="Remove posts or users for good; they are never taken in again.")
@@ -57,7 +57,9 @@ def _forget(kind: str, ids: list[str], workspace: Path, yes: bool, even_if_unkno
     if not yes and sys.stdin.isatty():
         posts = stored_posts(ws, kind, ids)
         names = printable(", ".join(ids))
-        typer.confirm(f"Forget {kind} {names} with {posts} stored posts, for good?", abort=True, err=True)
+        if not typer.confirm(f"Forget {kind} {names}, {posts} stored posts in all, for good?", err=True):
+            say("Nothing was changed.")
+            raise typer.Exit(1)
     with working_in(ws.root), ws.night_lock(), ws.lock(f"flickcast forget {kind}"):
         report = forget(ws, kind, set(ids), datetime.now(UTC), even_if_unknown=even_if_unknown)
         older = versions_with_removed_parts(ws.root)
