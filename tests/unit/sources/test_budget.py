@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -224,7 +224,7 @@ class Counting:
         body = b'{"stat":"ok","photos":{}}'
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         received = b""
-        with connection:
+        with connection, suppress(OSError):  # a process was killed
             while piece := connection.recv(65_536):
                 received += piece
                 if received.endswith(b"api_key=canary&format=json&nojsoncallback=1"):
@@ -295,7 +295,7 @@ def calls_of_processes(
     return [moment * SPEED for moment in sorted(service.times)]
 
 
-@pytest.mark.parametrize("kill_after", [None, 1.0])
+@pytest.mark.parametrize("kill_after", [None, 0.4])
 def test_three_processes_together_keep_within_the_hour_and_use_it(tmp_path: Path, kill_after: float | None) -> None:
     with counting() as service:
         times = calls_of_processes(service, tmp_path, 10, per_second=0.05, per_hour=40, kill_after=kill_after)
@@ -306,8 +306,8 @@ def test_three_processes_together_keep_within_the_hour_and_use_it(tmp_path: Path
 
 def test_three_processes_together_keep_the_spacing_and_use_it(tmp_path: Path) -> None:
     with counting() as service:
-        times = calls_of_processes(service, tmp_path, 4, per_second=0.02, per_hour=10_000)
-    gap = 1 / 0.02
+        times = calls_of_processes(service, tmp_path, 5, per_second=0.005, per_hour=10_000)
+    gap = 1 / 0.005
     # Between the budget and the service each call takes its own time; over many calls that does not matter.
     spans = [times[place + 10] - times[place] for place in range(len(times) - 10)]
     assert min(spans) >= 9 * gap
