@@ -13,8 +13,8 @@ from PIL import Image
 
 from flickcast.errors import UserError
 from flickcast.simulate.law import label
-from flickcast.simulate.pages import PageLimits
 from flickcast.simulate.oracle import oracle
+from flickcast.simulate.pages import PageLimits
 from flickcast.simulate.service import run, serving
 from flickcast.simulate.world import World
 
