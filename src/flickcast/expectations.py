@@ -72,6 +72,8 @@ def shortness(facts: Facts, past: Sequence[Facts]) -> list[str]:
     reasons = []
     if facts["read"] < SHORT_READ * facts["told"]:
         reasons.append(f"the service told of {facts['told']} posts and gave {facts['read']}")
+    if facts["broken_seconds"]:
+        reasons.append(f"searches of {facts['broken_seconds']} s of uploads failed")
     known = [one for one in past[-NIGHTS:] if one["new_seconds"] == facts["new_seconds"]]
     same = [one for one in known if one["weekday"] == facts["weekday"]]
     judges = same if len(same) >= SAME_WEEKDAYS else known

@@ -133,7 +133,9 @@ class FlickrSource:
         asked = missing["post_id"][: max(budget_left(self.session, self._params), 0)].to_list()
         rows, gone = [], []
         for post_id in track(asked, "posts no longer listed", len(asked)):
-            answer = unless_refused(partial(self.session.call, "flickr.photos.getInfo", "photo", photo_id=post_id))
+            answer = unless_refused(
+                self.session, partial(self.session.call, "flickr.photos.getInfo", "photo", photo_id=post_id)
+            )
             if answer is Verdict.GONE:
                 gone.append(tombstone("post", post_id, span.until))
             elif isinstance(answer, Answer):
@@ -152,6 +154,7 @@ class FlickrSource:
             "walked_seconds": seconds,
             "told": walk.told,
             "read": walk.read,
+            "broken_seconds": sum(window.seconds for window in walk.broken),
             "hours": found.hours,
         }
 

@@ -24,6 +24,7 @@ from flickcast.sources.web import (
 )
 
 FIRST_ATTEMPTS = 2  # there was never a network: do not keep the user waiting
+ALIVE_ATTEMPTS = 3
 
 
 class Verdict(StrEnum):
@@ -137,6 +138,18 @@ class FlickrClient:
         except TroubleError as error:
             raise self._giving_up(error) from None
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def is_alive(self) -> bool:
+        """Whether the service answers anything at all, be it a refusal, within a few tries."""
+        try:
+            for attempt in self._web.attempts(lambda _, tried: tried >= ALIVE_ATTEMPTS):
+                with attempt:
+                    self._once("flickr.test.echo", "method", {})
+        except TroubleError:
+            return False
+        except RefusedError:
+            return True
+        return True
 
     def _once(self, method: str, expect: str, arguments: dict[str, str | int]) -> Answer:
         form = {

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from flickcast.console import track
+from flickcast.errors import TryAgainError
 from flickcast.params import IngestParams
 from flickcast.schemas import TABLES
 from flickcast.sources.flickr_client import Answer, RefusedError, Verdict
@@ -28,7 +29,7 @@ class People:
         self._params = params
         self._rows: dict[str, Row] = {}
         self._gone: list[Row] = []
-        self._waiting = 0
+        self._waiting = self._failing = 0
         self._at = at
         self._new, self._stale = _whom_to_ask(posts, memory, params.user_refresh_days)
 
@@ -42,7 +43,7 @@ class People:
         asked = [user_id for user_id in self._rows if self._params.following][: self._left()]
         for user_id in track(asked, "whom users follow", len(asked)):
             ask = partial(self._session.call, FOLLOWING, "contacts", user_id=user_id, per_page=1)
-            if isinstance(answer := unless_refused(ask), Answer):
+            if isinstance(answer := unless_refused(self._session, ask), Answer):
                 self._rows[user_id]["following"] = count(answer.content.get("total"))
 
     def rows(self) -> pl.DataFrame:
@@ -55,13 +56,17 @@ class People:
 
     def facts(self) -> dict[str, Any]:
         """How many have to wait for the next night."""
-        return {"users_waiting": self._waiting, "users_gone": len(self._gone)}
+        return {"users_waiting": self._waiting + self._failing, "users_gone": len(self._gone)}
 
     def notes(self) -> list[str]:
         """What a reader of the night's report should know."""
         lines = []
         if self._gone:
             lines.append(f"{len(self._gone)} users are gone: their numbers stay unknown.")
+        if self._failing:
+            lines.append(
+                f"{self._failing} users wait for the next night: the service answers others and fails at them."
+            )
         if self._waiting:
             lines.append(
                 f"{self._waiting} users wait for the next night: the {self._params.calls_per_night} calls of "
@@ -73,9 +78,11 @@ class People:
         asked = user_ids[: self._left()]
         self._waiting += len(user_ids) - len(asked)
         for user_id in track(asked, "users", len(asked)):
-            answer = unless_refused(partial(self._session.call, INFO, "person", user_id=user_id))
+            answer = unless_refused(self._session, partial(self._session.call, INFO, "person", user_id=user_id))
             if answer is Verdict.GONE:
                 self._gone.append(tombstone("user", user_id, self._at))
+            elif answer is Verdict.RETRY:
+                self._failing += 1
             elif isinstance(answer, Answer):
                 row = user_from_person(answer.content, self._session.moment(answer))
                 self._rows[user_id] = row | {"user_id": user_id}
@@ -103,13 +110,20 @@ def budget_left(session: Session, params: IngestParams) -> int:
     return params.calls_per_night - session.calls.total()
 
 
-def unless_refused(ask: Callable[[], Answer]) -> Answer | Verdict:
-    """An answer, or in which way there is none: gone (deleted, private) or not for us."""
+def unless_refused(session: Session, ask: Callable[[], Answer]) -> Answer | Verdict:
+    """An answer, or why there is none: gone (deleted, private), not for us (SKIP), or a call that always fails (RETRY).
+
+    TryAgainError where the service fails at everything, not at this call only.
+    """
     try:
         return ask()
     except RefusedError as error:
         if error.verdict in (Verdict.GONE, Verdict.SKIP):
             return error.verdict
+        raise
+    except TryAgainError:
+        if session.is_alive():
+            return Verdict.RETRY
         raise
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from flickcast.errors import UserError
+from flickcast.errors import TryAgainError, UserError
 from flickcast.params import IngestParams
 from flickcast.sources.flickr_client import Answer, RefusedError, Verdict
 from flickcast.sources.flickr_density import Density
@@ -52,6 +52,7 @@ class Walk:
     told: int = 0
     read: int = 0
     losses: list[tuple[Stretch, int, int]] = field(default_factory=list)
+    broken: list[Stretch] = field(default_factory=list)
     _is_over: bool = False
 
     def pages(
@@ -68,7 +69,8 @@ class Walk:
             window = Stretch(start, min(start + max(width, self._smallest), stretch.end))
             reading = _Reading(self, window, filters)
             yield from reading.pages()
-            self.density.learn(window, reading.total if reading.is_too_much else len(reading.ids))
+            if not reading.is_broken:
+                self.density.learn(window, reading.total if reading.is_too_much else len(reading.ids))
             if reading.is_too_much:
                 widest = window.seconds // 2
                 continue
@@ -77,24 +79,43 @@ class Walk:
             start, widest = window.end, stretch.seconds
 
     def notes(self) -> list[str]:
-        """One line on all the posts that the service told of and did not give, none where it gave all."""
+        """What the service told of and did not give, and where it failed; nothing where it gave all."""
+        return [*self._lost(), *self._broken()]
+
+    def _broken(self) -> list[str]:
+        if not self.broken:
+            return []
+        seconds = sum(window.seconds for window in self.broken)
+        return [
+            f"{_moment(self.broken[0])} and {len(self.broken) - 1} more windows, {seconds} s in all, could not be "
+            "read: the service answers other calls and fails at these. The next nights ask again."
+        ]
+
+    def _lost(self) -> list[str]:
         if not self.losses:
             return []
         first = self.losses[0][0]
         more = f" and {len(self.losses) - 1} more windows" if len(self.losses) > 1 else ""
         told, read = sum(loss[1] for loss in self.losses), sum(loss[2] for loss in self.losses)
         return [
-            f"{datetime.fromtimestamp(first.start, UTC):%Y-%m-%d %H:%M:%S}, {first.seconds} s{more}: the service holds "
+            f"{_moment(first)}, {first.seconds} s{more}: the service holds "
             f"{told} posts and lets us read {read}; the next nights ask for the others again."
         ]
 
-    def ask(self, window: Stretch, filters: Filters, number: int) -> Page | None:
-        """One page of a window; None if the service says that there are too many results."""
+    def ask(self, window: Stretch, filters: Filters, number: int) -> Page | Verdict:
+        """One page of a window, or why to cut it: too many results (SPLIT), or a search that always fails (RETRY).
+
+        TryAgainError where the service fails at everything, not at this search only.
+        """
         try:
             answer = self._search(window, filters, number)
         except RefusedError as error:
             if error.verdict is Verdict.SPLIT:
-                return None
+                return error.verdict
+            raise
+        except TryAgainError:
+            if self.session.is_alive():
+                return Verdict.RETRY
             raise
         photos = answer.content.get("photo")
         listed = photos if isinstance(photos, list) else []
@@ -130,6 +151,7 @@ class Walk:
     def _note(self, reading: "_Reading") -> None:
         self.told += max(reading.total, len(reading.ids))
         self.read += len(reading.ids)
+        self.broken += [reading.window] if reading.is_broken else []
         if len(reading.ids) < reading.total:
             self.losses.append((reading.window, reading.total, len(reading.ids)))
 
@@ -144,6 +166,7 @@ class _Reading:
         self.ids: set[str] = set()
         self.total = 0
         self.is_too_much = False
+        self.is_broken = False
 
     def pages(self) -> Iterator[Page]:
         """The pages, and what they tell of the window as a whole in `ids`, `total` and `is_too_much`."""
@@ -153,11 +176,14 @@ class _Reading:
         if self.window.seconds > self._walk.params.smallest_window_seconds:
             self.is_too_much = True
             return
+        if self.is_broken:
+            return
         axis = next((name for name in AXES if name not in self._filters), None)
         for value in AXES[axis] if axis else ():
             part = _Reading(self._walk, self.window, {**self._filters, str(axis): value})
             yield from part.pages()
             self.ids |= part.ids
+            self.is_broken |= part.is_broken
 
     def _read(self) -> Generator[Page, None, bool]:
         """The pages; returns whether they are all there are."""
@@ -165,7 +191,8 @@ class _Reading:
         number, listed, idle = 1, 0, 0
         while listed < params.max_results:  # what lies beyond is said again from the beginning
             page = self._walk.ask(self.window, self._filters, number)
-            if page is None:
+            if isinstance(page, Verdict):
+                self.is_broken = page is Verdict.RETRY
                 return False
             yield page
             self.total = self.total or page.total
@@ -186,3 +213,7 @@ class _Reading:
     def _can_split(self) -> bool:
         smallest = self._walk.params.smallest_window_seconds
         return self.window.seconds > smallest or any(axis not in self._filters for axis in AXES)
+
+
+def _moment(window: Stretch) -> str:
+    return f"{datetime.fromtimestamp(window.start, UTC):%Y-%m-%d %H:%M:%S}"

@@ -89,6 +89,9 @@ class Client(Protocol):
     def call(self, method: str, expect: str, **arguments: str | int) -> Answer:
         """The part of an answer under the key `expect`."""
 
+    def is_alive(self) -> bool:
+        """Whether the service answers anything at all."""
+
 
 class Images(Protocol):
     """What downloads pictures."""
@@ -123,6 +126,10 @@ class Session:
         if answer.at is not None:
             self._skews.append((answer.at - answer.received_at).total_seconds())
         return answer
+
+    def is_alive(self) -> bool:
+        """Whether the service answers anything at all now; never from the journal."""
+        return self._client.is_alive()
 
     def fetch(self, url: str, expected: tuple[int, int] | None = None) -> bytes:
         """A picture's bytes; those that could not be had are asked for again by the next try."""

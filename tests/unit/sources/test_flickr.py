@@ -179,7 +179,7 @@ def test_whatever_the_service_counts_and_does_not_give_is_noted(service: Service
     service.fault = one_a_page(pages=3, total=6)
     batch = night(service, per_page=2, max_results=8)
     assert batch.found == 3
-    assert "2 more windows: the service holds 18 posts and lets us read 9; the next nights ask" in batch.notes[0]
+    assert "3 more windows: the service holds 24 posts and lets us read 12; the next nights ask" in batch.notes[0]
 
 
 @pytest.mark.parametrize("days", [1, 30_000])
@@ -378,11 +378,33 @@ def test_a_passing_fault_is_tried_again(service: Service, reply: Callable[[], Re
     assert night(service).found == 2
 
 
+def test_a_search_that_fails_for_ever_costs_its_own_minute_only(service: Service) -> None:
+    service.photos = posted(10, step=HOUR)
+    poison = NIGHT_STARTS + 5 * HOUR
+    service.fault = lambda form: (
+        Response("", 500)
+        if int(form.get("min_upload_date", poison + 1)) <= poison <= int(form["max_upload_date"])
+        else None
+    )
+    batch = night(service, smallest_window_seconds=600, pictures=False)
+    assert batch.posts["post_id"].to_list() == ["1", "2", "3", "4", "5", "7", "8", "9", "10"]
+    assert 600 <= batch.facts["broken_seconds"] < 1200
+    assert "could not be read: the service answers other calls and fails at these" in batch.notes[0]
+
+
+def test_a_user_at_whom_the_service_fails_for_ever_waits_and_holds_up_nobody(service: Service) -> None:
+    service.photos = posted(3)
+    service.fault = lambda form: Response("", 500) if form.get("user_id") == "1@N01" else None
+    batch = night(service)
+    assert (batch.users["user_id"].to_list(), batch.facts["users_waiting"]) == (["0@N01", "2@N01"], 1)
+    assert batch.tombstones.is_empty()
+
+
 def test_a_lasting_fault_says_try_again_later(service: Service) -> None:
     service.fault = lambda form: Response("", 503)
     with pytest.raises(TryAgainError, match=r"127.0.0.1:\d+ is down: it answered HTTP 503, after 3 tries"):
         night(service)
-    assert len(service.asked) == 3
+    assert len(service.asked) == 3 + 3  # the search, and whether anything is answered at all
 
 
 def test_retry_after_is_honoured(service: Service) -> None:
@@ -397,7 +419,7 @@ def test_a_retry_after_beyond_the_deadline_ends_the_night_at_once(service: Servi
     service.fault = lambda form: Response("", 429, headers={"Retry-After": "3600"})
     with pytest.raises(TryAgainError, match="429"):
         night(service)
-    assert len(service.asked) == 1
+    assert len(service.asked) == 2
 
 
 def test_a_key_that_is_not_accepted_stops_at_once_and_is_never_shown(service: Service) -> None:
