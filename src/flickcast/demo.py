@@ -56,7 +56,7 @@ def run_demo(folder: Path, size: DemoSize) -> list[dict[str, Any]]:
     initialise(root)
     ws = Workspace(root)
     world = World(WorldParams(seed=0, users=size.users, posts_per_day=size.posts_per_day, start=size.start))
-    with serving(world, night_clock(size.start)) as address, service_environment(f"{address}/services/rest/"):
+    with serving(world, night_clock(size.start)) as address, service_environment(f"{address}/services/rest/", folder):
         move_clock = partial(move_service_clock, address)
         live_through_history(ws, size, move_clock)
         return run_nights(ws.root, [size.day(size.history_days + n) for n in range(size.nights)], before=move_clock)
@@ -87,10 +87,14 @@ def night_clock(night: date) -> datetime:
 
 
 @contextmanager
-def service_environment(url: str) -> Iterator[None]:
-    """For as long as the block runs, the Flickr API is the one at this address, for the stages' processes too."""
+def service_environment(url: str, folder: Path) -> Iterator[None]:
+    """For as long as the block runs, the Flickr API is the one at this address, for the stages' processes too.
+
+    The count of calls to it is kept in the folder: nothing of it is left elsewhere.
+    """
     before = dict(os.environ)
-    os.environ |= {"FLICKCAST_FLICKR_URL": url, "FLICKCAST_FLICKR_KEY": "demo"}
+    state = folder.resolve() / "state"
+    os.environ |= {"FLICKCAST_FLICKR_URL": url, "FLICKCAST_FLICKR_KEY": "demo", "FLICKCAST_STATE_FOLDER": str(state)}
     try:
         yield
     finally:

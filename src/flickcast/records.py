@@ -125,6 +125,11 @@ class PictureChunk:
     images: pl.DataFrame
     rejected: tuple[Rejected, ...] = ()
 
+    def but(self, post_ids: Collection[str]) -> "PictureChunk":
+        """Those of other posts."""
+        rejected = tuple(one for one in self.rejected if named_in(one.record).post_id not in post_ids)
+        return PictureChunk(self.images.filter(~pl.col("post_id").is_in(post_ids)), rejected)
+
 
 class Pictures(Protocol):
     """The pictures of a batch, in chunks, read when one iterates; its length tells how many there are to be read."""
@@ -134,6 +139,26 @@ class Pictures(Protocol):
 
     def __len__(self) -> int:
         """How many."""
+
+    def but(self, post_ids: Collection[str]) -> "Pictures":
+        """Those of other posts: what is left out is never fetched."""
+
+
+@dataclass(frozen=True)
+class ReadPictures:
+    """Pictures that have been read already; of a source without pictures: none."""
+
+    chunks: tuple[PictureChunk, ...] = ()
+
+    def __iter__(self) -> Iterator[PictureChunk]:
+        return iter(self.chunks)
+
+    def __len__(self) -> int:
+        return sum(chunk.images.height + len(chunk.rejected) for chunk in self.chunks)
+
+    def but(self, post_ids: Collection[str]) -> "Pictures":
+        """Those of other posts."""
+        return ReadPictures(tuple(chunk.but(post_ids) for chunk in self.chunks))
 
 
 @dataclass(frozen=True)
@@ -155,7 +180,7 @@ class Batch:
     oracle: pl.DataFrame = field(default_factory=TABLES["oracle"].empty)
     tombstones: pl.DataFrame = field(default_factory=TABLES["tombstones"].empty)
     rejected: tuple[Rejected, ...] = ()
-    pictures: Pictures = ()
+    pictures: Pictures = field(default_factory=ReadPictures)
     notes: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)  # of how it was got, for the night's report
 
@@ -194,7 +219,7 @@ class Forgotten:
             tombstones=batch.tombstones.filter(~_is_about(gone, self.user_ids)),
             rejected=rejected,
             found=batch.found - count,
-            pictures=_PicturesWithout(batch.pictures, frozenset(gone)),
+            pictures=batch.pictures.but(gone),
             **rest,
         )
         return kept, count
@@ -204,19 +229,3 @@ def _is_about(post_ids: Collection[str], user_ids: Collection[str]) -> pl.Expr:
     """Of tombstones."""
     is_post = pl.col("kind") == "post"
     return (is_post & pl.col("id").is_in(post_ids)) | (~is_post & pl.col("id").is_in(user_ids))
-
-
-@dataclass(frozen=True)
-class _PicturesWithout:
-    """The pictures of a batch but those of some posts."""
-
-    pictures: Pictures
-    post_ids: frozenset[str]
-
-    def __iter__(self) -> Iterator[PictureChunk]:
-        for chunk in self.pictures:
-            rejected = tuple(one for one in chunk.rejected if named_in(one.record).post_id not in self.post_ids)
-            yield PictureChunk(chunk.images.filter(~pl.col("post_id").is_in(self.post_ids)), rejected)
-
-    def __len__(self) -> int:
-        return len(self.pictures)

@@ -13,7 +13,7 @@ from flickcast.params import IngestParams
 from flickcast.records import Batch
 from flickcast.settings import Settings
 from flickcast.simulate.corpus import write_corpus
-from flickcast.simulate.methods import PageLimits
+from flickcast.simulate.pages import PageLimits
 from flickcast.simulate.service import serving
 from flickcast.simulate.world import World, WorldParams
 from flickcast.sources import smpd_image

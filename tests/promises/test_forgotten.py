@@ -12,7 +12,7 @@ import pytest
 from challenge_files import jpeg
 
 from flickcast import stages
-from flickcast.records import Batch, PictureChunk, Rejected, quarantine_record, quarantine_rows
+from flickcast.records import Batch, PictureChunk, ReadPictures, Rejected, quarantine_record, quarantine_rows
 from flickcast.schemas import TABLES
 from flickcast.stages.forgetting import forget
 from flickcast.workspace import Workspace
@@ -81,7 +81,7 @@ def batch() -> Batch:
             Rejected(json.dumps({"Pid": "70004", "Uid": CANARY, "Title": "canarytitle"}).encode(), "no user"),
             Rejected(b'{"id": "70001", "title": "canarytitle" cut', "no JSON"),
         ),
-        pictures=(PictureChunk(table("images", [picture(one) for one in ids]), (broken[0], broken[2])),),
+        pictures=ReadPictures((PictureChunk(table("images", [picture(one) for one in ids]), (broken[0], broken[2])),)),
     )
 
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from flickcast import stages
 from flickcast.errors import TryAgainError, UserError
-from flickcast.records import Batch, PictureChunk, Rejected, quarantine_record, quarantine_rows
+from flickcast.records import Batch, PictureChunk, ReadPictures, Rejected, quarantine_record, quarantine_rows
 from flickcast.schemas import TABLES
 from flickcast.sources.flickr_parse import rejected_photo
 from flickcast.stages.forgetting import forget
@@ -51,7 +51,7 @@ def ws(tmp_path: Path, service: Service) -> Workspace:
             rejected_photo(usable, "post 2 was not understood by an earlier version", MOMENT),
             rejected_photo(lasting, "post 3 has no owner", MOMENT),
         ),
-        pictures=(_refused(f"{service.base}/pictures/1.jpg"),),
+        pictures=ReadPictures((_refused(f"{service.base}/pictures/1.jpg"),)),
     )
     stages.store(ws, first, "2026-03-09", MOMENT, part="2026-03-09")
     imported = [Rejected(b'{"Pid": "7", "Uid": "u7"}', "post 7 has no user")]

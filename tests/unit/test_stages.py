@@ -9,7 +9,7 @@ import pytest
 
 from flickcast import stages
 from flickcast.errors import UserError
-from flickcast.records import Batch, PictureChunk
+from flickcast.records import Batch, PictureChunk, ReadPictures
 from flickcast.schemas import TABLES
 from flickcast.workspace import Workspace
 
@@ -40,7 +40,7 @@ def test_the_same_import_twice_is_one(workspace: Workspace) -> None:
 def test_an_import_that_brings_pictures_for_known_posts_stores_them(workspace: Workspace) -> None:
     stages.import_batch(workspace, batch(["1"]))
     picture = PictureChunk(pl.DataFrame({"post_id": ["1"], "sha256": ["00"], "bytes": [b"jpeg"]}))
-    report = stages.import_batch(workspace, replace(batch(["1"]), pictures=(picture,)))
+    report = stages.import_batch(workspace, replace(batch(["1"]), pictures=ReadPictures((picture,))))
     assert (report.facts["known"], report.facts["pictures"]) == (1, 1)
     assert workspace.read("images")["bytes"].to_list() == [b"jpeg"]
 

@@ -97,7 +97,7 @@ def classify(status: int, body: Any, method: str = "") -> Verdict:
 
 def _of_code(code: str, method: str) -> Verdict:
     if not (code.isascii() and code.isdecimal() and len(code) < 10):
-        return Verdict.BUG
+        return Verdict.RETRY  # no code of the service's: a damaged answer
     if int(code) == NOT_FOUND and method in OF_ONE_THING:
         return Verdict.GONE
     return VERDICTS.get(int(code), Verdict.BUG)

@@ -2,7 +2,8 @@
 
 import hashlib
 import time
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from flickcast import posts as posts_step
 from flickcast.console import progress
 from flickcast.errors import UserError, nearest
 from flickcast.expectations import plan, posts_per_second, shortness
-from flickcast.records import Batch, Rejected, StageReport, quarantine_rows
+from flickcast.records import Batch, Rejected, StageReport, is_picture_record, named_in, quarantine_rows
 from flickcast.schemas import EARLIEST, TABLES
 from flickcast.settings import load_settings
 from flickcast.sources.flickr_stretches import Span, stretches
@@ -146,7 +147,7 @@ def store(ws: Workspace, batch: Batch, name: str, moment: datetime, part: str | 
     what the quarantine notes as its time: not the clock's, so that the same input gives the same bytes.
     """
     if (done := ws.manifest("ingest").batches.get(name)) is not None:
-        return StageReport("ingest", done, (f"{name} is already stored: nothing to do.",))
+        return _store_missing_pictures(ws, batch, name, moment, done)
     batch, forgotten = ws.forgotten().without(batch)
     batch = replace(batch, found=batch.found + forgotten, forgotten=batch.forgotten + forgotten)
     _refuse_shared_ids(ws, batch)
@@ -156,11 +157,10 @@ def store(ws: Workspace, batch: Batch, name: str, moment: datetime, part: str | 
     with ws.appending("ingest") as appender:
         for table, by in MONTHLY.items():
             _append(appender, table, rows[table], part, name, by)
-        pictures, rejected = _append_pictures(ws, appender, batch, name)
-        quarantine = quarantine_rows("ingest", batch.source, [*batch.rejected, *rejected], moment)
-        appender.append("quarantine/ingest", name, ws.unknown("quarantine/ingest", quarantine))
+        pictures = _append_pictures(ws, appender, batch, name)
+        _append_unusable(ws, appender, batch.source, [*batch.rejected, *pictures.rejected], name, moment)
         counts = {"users": rows["users"].height, "observations": rows["observations"].height}
-        counts |= {"pictures": pictures, "pictures_quarantined": len(rejected)}
+        counts |= {"pictures": len(pictures.stored), "pictures_quarantined": len(pictures.rejected)}
         facts = {**new.counts, **counts, **batch.facts}
         appender.finish_batch(name, facts)
     short = [f"This night came short: {reason}." for reason in facts.get("short", ())]
@@ -208,19 +208,66 @@ def _append(appender: Appender, table: str, rows: pl.DataFrame, part: str | None
         appender.append(table, f"{month}-{name}", group)
 
 
-def _append_pictures(ws: Workspace, appender: Appender, batch: Batch, name: str) -> tuple[int, list[Rejected]]:
-    """Store a batch's pictures chunk by chunk; how many, and those that are none."""
-    known = set(ws.keys("images")["post_id"])
-    stored = 0
-    rejected: list[Rejected] = []
-    with progress("pictures", len(batch.pictures)) as advance:
-        for number, chunk in enumerate(batch.pictures):
-            new = chunk.images.filter(~pl.col("post_id").is_in(known))
-            appender.append("images", f"{name}-{number:04d}", new)
-            stored += new.height
-            rejected += chunk.rejected
+@dataclass
+class _Taken:
+    """What became of a batch's pictures: the posts whose picture is stored now, and what is no picture."""
+
+    stored: list[str] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def _append_pictures(ws: Workspace, appender: Appender, batch: Batch, name: str) -> _Taken:
+    """Store those of a batch's pictures that are not stored yet, chunk by chunk; nothing stored is read again.
+
+    A picture that comes at last leaves the quarantine.
+    """
+    wanted = batch.pictures.but(ws.keys("images")["post_id"].to_list())
+    taken = _Taken()
+    with progress("pictures", len(wanted)) as advance:
+        for number, chunk in enumerate(wanted):
+            appender.append("images", f"{name}-{number:04d}", chunk.images)
+            taken.stored += chunk.images["post_id"].to_list()
+            taken.rejected += chunk.rejected
             advance(chunk.images.height + len(chunk.rejected))
-    return stored, rejected
+    if settled := _quarantined_pictures(ws, set(taken.stored)):
+        appender.take_out("quarantine/ingest", pl.col("record_sha256").is_in(settled))
+    return taken
+
+
+def _quarantined_pictures(ws: Workspace, post_ids: Collection[str]) -> list[str]:
+    """The quarantine's names of the pictures of these posts."""
+    if not post_ids:
+        return []
+    kept = ws.read("quarantine/ingest", ("record_sha256", "record"))
+    return [
+        name for name, record in kept.iter_rows() if is_picture_record(record) and named_in(record).post_id in post_ids
+    ]
+
+
+def _append_unusable(
+    ws: Workspace, appender: Appender, source: str, rejected: list[Rejected], name: str, moment: datetime
+) -> int:
+    """Keep what is not in the quarantine yet; how many that are."""
+    new = ws.unknown("quarantine/ingest", quarantine_rows("ingest", source, rejected, moment))
+    appender.append("quarantine/ingest", name, new)
+    return new.height
+
+
+def _store_missing_pictures(
+    ws: Workspace, batch: Batch, name: str, moment: datetime, done: dict[str, Any]
+) -> StageReport:
+    """A batch that is stored already: what may have changed since are pictures that were missing or broken."""
+    batch, _ = ws.forgotten().without(batch)
+    number = 1 + sum(one.startswith(f"{name}-pictures-") for one in ws.manifest("ingest").batches)
+    with ws.appending("ingest") as appender:
+        again = f"{name}-pictures-{number}"
+        taken = _append_pictures(ws, appender, batch, again)
+        unusable = _append_unusable(ws, appender, batch.source, taken.rejected, again, moment)
+        if not taken.stored and not unusable:
+            return StageReport("ingest", done, (f"{name} is already stored: nothing to do.",))
+        facts = {"pictures": len(taken.stored), "pictures_quarantined": len(taken.rejected)}
+        appender.finish_batch(again, facts)
+    return StageReport("ingest", facts, (f"{name} is already stored; {len(taken.stored)} of its pictures came now.",))
 
 
 def _kept_labels(ws: Workspace, batch: Batch) -> list[str]:
