@@ -24,7 +24,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace,
     world = World(WorldParams(seed=6, users=SIZE.users, posts_per_day=SIZE.posts_per_day, start=SIZE.start))
     with (
         serving(world, demo.night_clock(SIZE.start)) as address,
-        demo.service_environment(f"{address}/services/rest/"),
+        demo.service_environment(f"{address}/services/rest/", root.parent),
     ):
         demo.live_through_history(ws, SIZE, partial(demo.move_service_clock, address))
         yield ws, address

@@ -21,7 +21,7 @@ def test_the_next_night_asks_for_the_same_hours_and_takes_in_nothing_of_a_forgot
     world = World(WorldParams(seed=6, users=SIZE.users, posts_per_day=SIZE.posts_per_day, start=SIZE.start))
     with (
         serving(world, demo.night_clock(SIZE.start)) as address,
-        demo.service_environment(f"{address}/services/rest/"),
+        demo.service_environment(f"{address}/services/rest/", tmp_path),
     ):
         move_clock = partial(demo.move_service_clock, address)
         demo.live_through_history(ws, SIZE, move_clock)

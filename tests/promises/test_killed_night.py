@@ -36,7 +36,7 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     world = World(WorldParams(seed=3, users=SIZE.users, posts_per_day=SIZE.posts_per_day, start=SIZE.start))
     with (
         serving(world, demo.night_clock(SIZE.start)) as address,
-        demo.service_environment(f"{address}/services/rest/"),
+        demo.service_environment(f"{address}/services/rest/", root.parent),
     ):
         move_clock = partial(demo.move_service_clock, address)
         demo.live_through_history(ws, SIZE, move_clock)

@@ -350,7 +350,7 @@ def test_a_post_without_oracle_is_noted(service: Service) -> None:
         (200, {"stat": "fail", "code": 20, "message": ""}, Verdict.SPLIT),
         (200, {"stat": "fail", "code": 100, "message": ""}, Verdict.STOP),
         (200, {"stat": "fail", "code": 112, "message": ""}, Verdict.BUG),
-        (200, {"stat": "fail", "code": None}, Verdict.BUG),
+        (200, {"stat": "fail", "code": None}, Verdict.RETRY),
         (429, None, Verdict.RETRY),
         (503, None, Verdict.RETRY),
         (401, None, Verdict.STOP),
