@@ -23,11 +23,15 @@ def init(
     values: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter, e.g. --set embed.encoder=flickcast-tiny.")
     ] = None,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="For nights on `flickcast simulate serve`: no limits, small encoder.")
+    ] = False,
 ) -> None:
     """Make a folder a workspace: params.yaml, dvc.yaml, recipes, git and DVC with a local remote."""
+    from flickcast.demo import VALUES
     from flickcast.history import initialise
 
-    create_workspace(folder, dict(_assignment(value) for value in values or ()))
+    create_workspace(folder, {**(VALUES if simulated else {}), **dict(_assignment(value) for value in values or ())})
     ws = Workspace(folder)
     _ = ws.params  # a wrong value is said now, not at the first run
     initialise(ws.root)
