@@ -1,10 +1,13 @@
 """One call to a Flickr-like service: what each failure means, and no key in any message."""
 
+import html
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import httpx
 from pydantic import SecretStr
@@ -25,6 +28,8 @@ from flickcast.sources.web import (
 
 FIRST_ATTEMPTS = 2  # there was never a network: do not keep the user waiting
 ALIVE_ATTEMPTS = 3
+# A real key has 32 characters. A shorter one is a rehearsal's and may be part of a word: texts of posts are left alone.
+SHORTEST_SECRET = 16
 
 
 class Verdict(StrEnum):
@@ -118,6 +123,7 @@ class FlickrClient:
         self.host, self._name = address_of(url)
         self._url = url
         self._key = key
+        self._repeated = _spellings(key.get_secret_value())
         self._web = Web(self.host, budget, patience, deadlines)
         self._reached = False
 
@@ -165,7 +171,7 @@ class FlickrClient:
             raise TroubleError("sent an answer without end") from None
         received_at = datetime.now(UTC)
         self._reached = True
-        body = _parsed(response.content)
+        body = _parsed(self._without_key(response.content))
         verdict = classify(response.status_code, body, method)
         if verdict is Verdict.OK and isinstance(body.get(expect), dict):
             return Answer(body[expect], own_time(response), received_at)
@@ -199,12 +205,35 @@ class FlickrClient:
     def _said(self, response: httpx.Response, body: Any) -> str:
         """Status or the service's own words, cut short and harmless: a service may repeat the key it was given."""
         if isinstance(body, dict) and body.get("stat") == "fail":
-            message = str(body.get("message")).replace(self._key.get_secret_value(), "***")
-            code = str(body.get("code")).replace(self._key.get_secret_value(), "***")
-            return f"error {printable(code)[:8]}: {printable(message)[:120]}"
+            code, message = (self._harmless(str(body.get(name))) for name in ("code", "message"))
+            return f"error {code[:8]}: {message[:120]}"
         if response.status_code != 200:
             return f"HTTP {response.status_code}"
         return "something that is not the expected JSON"
+
+    def _harmless(self, text: str) -> str:
+        """Words for a message; the key is looked for after characters that nobody sees are gone from its midst."""
+        text = printable(text)
+        for spelling in self._repeated:
+            text = text.replace(spelling, "***")
+        return text
+
+    def _without_key(self, content: bytes) -> bytes:
+        """An answer that repeats our key, in a post's title say, must not bring it into tables and journals."""
+        if len(self._key.get_secret_value()) < SHORTEST_SECRET:
+            return content
+        for spelling in self._repeated:
+            content = content.replace(spelling.encode(), b"***")
+        return content
+
+
+def _spellings(key: str) -> tuple[str, ...]:
+    """The key as it is and as it stands in addresses, in JSON and in HTML, the longest first."""
+    in_json = json.dumps(key)[1:-1]
+    quoted = {quote(key, safe=""), quote(key), quote_plus(key)}
+    lower = {re.sub("%..", lambda found: found[0].lower(), one) for one in quoted}
+    spellings = {key, in_json, in_json.replace("/", "\\/"), html.escape(key), *quoted, *lower}
+    return tuple(sorted(spellings, key=len, reverse=True))
 
 
 def _parsed(content: bytes) -> Any:
