@@ -26,7 +26,7 @@ from flickcast.sources.flickr_stretches import Span, Stretch, aged, searches, st
 from flickcast.sources.flickr_windows import Walk
 from flickcast.sources.journal import Session, journal_at
 from flickcast.sources.pictures import Pictures
-from flickcast.sources.web import Deadlines, Patience, address_of
+from flickcast.sources.web import Deadlines, Patience, address_of, port_of
 
 ORACLE_IDS = 500
 
@@ -68,7 +68,8 @@ def open_clients(settings: Settings, params: IngestParams) -> tuple[FlickrClient
     patience = Patience(deadline_seconds=settings.deadline_seconds)
     deadlines = Deadlines(settings.call_seconds, settings.timeout_seconds)
     client = FlickrClient(settings.flickr_url, key, budget=calls, patience=patience, deadlines=deadlines)
-    return client, ImageClient(host, budget=pictures, patience=patience, deadlines=deadlines)
+    port = port_of(settings.flickr_url)
+    return client, ImageClient(host, budget=pictures, patience=patience, deadlines=deadlines, port=port)
 
 
 class FlickrSource:

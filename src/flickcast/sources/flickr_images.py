@@ -16,7 +16,7 @@ from flickcast.errors import TryAgainError
 from flickcast.pictures import FORMATS
 from flickcast.sources.budget import Budget
 from flickcast.sources.pictures import MAX_BYTES, NoPictureError
-from flickcast.sources.web import LOOPBACK, Deadlines, Patience, TooLargeError, TroubleError, Web, retry_after
+from flickcast.sources.web import LOOPBACK, Deadlines, Patience, TooLargeError, TroubleError, Web, port_of, retry_after
 
 IMAGE_HOSTS = re.compile(r"([a-z0-9-]+\.)*staticflickr\.com")
 GONE = (404, 410)
@@ -38,8 +38,10 @@ class ImageClient:
         budget: Budget,
         patience: Patience = Patience(),  # noqa: B008 (frozen)
         deadlines: Deadlines = Deadlines(),  # noqa: B008 (frozen)
+        port: int | None = None,  # of a service on this machine, which has others' ports, too; None: any
     ) -> None:
         self._api_host = api_host
+        self._port = port
         self._web = Web(api_host, budget, patience, deadlines)
         self._failed = 0
 
@@ -73,7 +75,7 @@ class ImageClient:
         except (httpx.InvalidURL, UnicodeError):
             return None
         host = parsed.raw_host.decode("ascii")
-        own = self._api_host in LOOPBACK and host == self._api_host
+        own = self._api_host in LOOPBACK and host == self._api_host and self._port in (None, port_of(parsed))
         flickr = IMAGE_HOSTS.fullmatch(host) and parsed.port is None
         return parsed if parsed.scheme in ("http", "https") and not parsed.userinfo and (own or flickr) else None
 

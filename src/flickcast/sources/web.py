@@ -229,6 +229,12 @@ def address_of(url: str) -> tuple[str, str]:
     return parsed.host, f"{parsed.host}:{parsed.port}" if parsed.port else parsed.host
 
 
+def port_of(address: str | httpx.URL) -> int:
+    """The port of an address, told or not."""
+    parsed = httpx.URL(address)
+    return parsed.port or (443 if parsed.scheme == "https" else 80)
+
+
 def own_time(response: httpx.Response) -> datetime | None:
     """The service's own time of its answer, if it says so."""
     return _moment(response.headers.get("date", ""))
