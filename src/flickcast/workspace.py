@@ -18,6 +18,7 @@ from flickcast.records import Forgotten, StageReport
 from flickcast.schemas import EARLIEST
 from flickcast.tables import Store, publish, publish_json
 
+WRITTEN = (".flickcast", "data", "manifests", "metrics", "models", "plots", "reports")
 LOCK_WAIT_SECONDS = 600.0  # a killed flow may leave its stage running: wait for it, longer than a stage takes
 
 
@@ -28,6 +29,7 @@ class Workspace(Store):
         super().__init__(root.resolve())
         if not (self.root / "params.yaml").is_file():
             raise UserError(f"{root} is no workspace: it has no params.yaml. Make one with `flickcast init {root}`.")
+        _refuse_ways_out(self.root)
 
     @cached_property
     def params(self) -> Params:
@@ -100,6 +102,24 @@ class Workspace(Store):
             raise TryAgainError(
                 f"{self.root}: a night is running there. Run the same command when it has finished."
             ) from None
+
+
+def _refuse_ways_out(root: Path) -> None:
+    """A link among the folders that we write to and clear must not lead us elsewhere, whoever made it.
+
+    Table folders may hold linked files, as DVC makes them: those are replaced and removed, never written through.
+    """
+    links = [root / name for name in WRITTEN if (root / name).is_symlink()]
+    for name in WRITTEN:
+        for folder, folders, files in os.walk(root / name):
+            here = [*folders, *files] if name == ".flickcast" else folders
+            links += [path for path in (Path(folder, one) for one in here) if path.is_symlink()]
+    for path in links:
+        if not path.resolve().is_relative_to(root):
+            raise UserError(
+                f"{path} is a link that leads out of the workspace. Put a folder there; to keep a workspace on another "
+                "disk, move all of it there."
+            )
 
 
 def night_bounds(night: date) -> tuple[datetime, datetime]:
