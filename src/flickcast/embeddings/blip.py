@@ -1,0 +1,91 @@
+"""Vectors of pictures by BLIP and BLIP-2, through transformers."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flickcast.embeddings.checkpoints import FILES, Checkpoint, device, find
+from flickcast.embeddings.passes import in_passes, inference
+from flickcast.embeddings.protocol import Choice, Family, Kind, Sample, Vectors
+
+if TYPE_CHECKING:
+    import torch
+
+BLIP = "blip-picture"
+BLIP_2 = "blip2-picture"
+# A BLIP of the base size, 768 numbers as in FAME. The hub has blip-image-captioning-base as pickle only (seen in a
+# list of May 2026).
+BLIP_REPOSITORY = "Salesforce/blip-vqa-base"
+BLIP_2_REPOSITORY = "Salesforce/blip2-opt-2.7b"
+
+_MODEL_TYPES = {BLIP: "blip", BLIP_2: "blip-2"}
+# Pictures in a pass: 577 and 257 tokens each.
+_ROWS = {"cpu": 4, "cuda": 64}
+
+
+class BlipEncoder:
+    """The vision part of a BLIP or BLIP-2 checkpoint; vectors as the model makes them, not of unit length."""
+
+    reads: tuple[Kind, ...] = ("picture",)
+
+    def __init__(self, checkpoint: Checkpoint, tower: Any, choice: Choice) -> None:
+        self.name = checkpoint.name
+        self._tower = checkpoint.model(tower, choice)
+        self._pixels = Pixels(checkpoint, self._tower.config.vision_config.image_size)
+        self._threads = choice.threads
+        self.dimension: int = self._tower.dimension
+        self.shortest_edge: int | None = self._pixels.shortest_edge
+        self.version = checkpoint.version({"numbers": choice.number_type, "vector": self.name, **self._pixels.settings})
+
+    def prepare(self, sample: Sample) -> "torch.Tensor":
+        """(3, height, width), resized to the model's size and normalised."""
+        return self._pixels(sample)
+
+    def encode(self, prepared: Sequence["torch.Tensor"]) -> Vectors:
+        """(posts, dimension)."""
+        with inference(self._threads):
+            rows = in_passes(prepared, _ROWS[device()], self._pass)
+        return np.array(rows, dtype=np.float32).reshape(len(rows), self.dimension)
+
+    def _pass(self, prepared: list["torch.Tensor"]) -> Vectors:
+        import torch
+
+        pixels = torch.stack(prepared).to(device(), self._tower.dtype)
+        vectors: Vectors = self._tower(pixels).cpu().numpy()
+        return vectors
+
+
+class Pixels:
+    """The picture as BLIP and BLIP-2 read it: squeezed to the model's own size, normalised as its folder says."""
+
+    def __init__(self, checkpoint: Checkpoint, image_size: int | Sequence[int]) -> None:
+        from transformers import BlipImageProcessor
+
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self._size = {"height": height, "width": width}
+        self._processor = checkpoint.part(BlipImageProcessor)
+        self.shortest_edge = max(height, width)
+        self.settings = {"processor": type(self._processor).__name__, "size": self._size}
+
+    def __call__(self, sample: Sample) -> "torch.Tensor":
+        """(3, height, width)."""
+        read = self._processor(
+            sample.picture, size=self._size, do_resize=True, do_center_crop=False, return_tensors="pt"
+        )
+        pixels: torch.Tensor = read["pixel_values"][0]
+        return pixels
+
+
+def build(name: str, choice: Choice) -> BlipEncoder:
+    """The encoder of this name, from weights on this machine. UserError if they are not here or are not its own."""
+    checkpoint = find(name, choice, str(FAMILIES[name].repository), _MODEL_TYPES[name])
+    from flickcast.embeddings.blip_towers import Blip2Tower, BlipTower
+
+    return BlipEncoder(checkpoint, {BLIP: BlipTower, BLIP_2: Blip2Tower}[name], choice)
+
+
+FAMILIES = {
+    BLIP: Family(build, BLIP_REPOSITORY, FILES, "class token of BLIP's vision transformer"),
+    BLIP_2: Family(build, BLIP_2_REPOSITORY, FILES, "mean of BLIP-2's queries to the picture"),
+}

@@ -1,0 +1,137 @@
+"""Folders of weights as transformers saves them: found on this machine, hashed, and opened without running their code."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flickcast.embeddings.protocol import Choice
+from flickcast.errors import UserError
+
+CONFIG = "config.json"
+# What `flickcast encoders pull` fetches of a repository: weights as safetensors, and plain data.
+FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder with an encoder's configuration, preprocessing and weights; `config` is what config.json says."""
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+
+    def version(self, settings: dict[str, Any]) -> str:
+        """Changes whenever the same input could get another vector: any byte of a file read here, or the settings."""
+        digest = hashlib.sha256(json.dumps([self.config["model_type"], settings], sort_keys=True).encode())
+        for path in sorted(path for pattern in FILES[:1] + FILES[2:] for path in self.folder.glob(pattern)):
+            with path.open("rb") as file:
+                digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def model(self, kind: Any, choice: Choice) -> Any:
+        """The model in the chosen number type, for inference, on the device. UserError if these are not its weights."""
+        import torch
+
+        model, report = self._opened(
+            kind, use_safetensors=True, dtype=getattr(torch, choice.number_type), output_loading_info=True
+        )
+        if missing := sorted(report["missing_keys"]):
+            raise self._not_its_weights(f"{len(missing)} tensors are missing, first {missing[0]}")
+        return model.eval().to(device())
+
+    def part(self, kind: Any) -> Any:
+        """Its tokenizer or image processor. UserError if the folder's files do not describe one."""
+        return self._opened(kind)
+
+    def _opened(self, kind: Any, **options: Any) -> Any:
+        from safetensors import SafetensorError
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        try:
+            return kind.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False, **options)
+        # Wrong shapes, broken JSON, a missing file, values of a wrong type: each comes as another class.
+        except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+            raise self._not_its_weights(_first_line(error)) from None
+
+    def _not_its_weights(self, problem: str) -> UserError:
+        return UserError(f"{self.folder} does not hold what encoder {self.name} needs: {problem}")
+
+
+def find(name: str, choice: Choice, repository: str, model_type: str) -> Checkpoint:
+    """The checkpoint of an encoder on this machine; never reaches for the network.
+
+    UserError if it is not here, holds no safetensors, or belongs to a model of another type.
+    """
+    folder = _folder(name, choice, repository)
+    checkpoint = Checkpoint(name, folder, _config(name, folder))
+    if (found := checkpoint.config["model_type"]) != model_type:
+        raise UserError(f"{folder} holds a model of type {found}, but encoder {name} needs one of type {model_type}.")
+    if not any(folder.glob("*.safetensors")):
+        raise _without_safetensors(name, folder)
+    return checkpoint
+
+
+def device() -> str:
+    """Where models compute: the graphics card if there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _folder(name: str, choice: Choice, repository: str) -> Path:
+    """The folder that params.yaml names, or the hub's copy on this machine."""
+    if choice.weights is not None:
+        if (folder := choice.root / choice.weights).is_dir():
+            return folder
+        if not _REPOSITORY.fullmatch(choice.weights):
+            raise UserError(f"embed.weights of {name} names {folder}, which is no folder. Correct it in params.yaml.")
+    return _cached(choice.weights or repository) or _raise(_not_here(name, choice.weights or repository))
+
+
+def _cached(repository: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(repository, CONFIG)
+    return Path(path).parent if isinstance(path, str) else None
+
+
+def _config(name: str, folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return {"model_type": None} | config
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{folder / CONFIG} of encoder {name} cannot be read: {_first_line(error)}") from None
+
+
+def _not_here(name: str, repository: str) -> UserError:
+    return UserError(
+        f"The weights of encoder {name} ({repository}) are not here: fetch them with `flickcast encoders pull {name}`, "
+        f"or set embed.weights in params.yaml to {{{name}: PATH}}, a folder with a local copy."
+    )
+
+
+def _without_safetensors(name: str, folder: Path) -> UserError:
+    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for path in folder.glob(pattern))
+    if not pickles:
+        return UserError(
+            f"{folder} holds no weights of encoder {name} (*.safetensors): fetch them with "
+            f"`flickcast encoders pull {name}`, or set embed.weights in params.yaml to a folder with a local copy."
+        )
+    return UserError(
+        f"{folder} holds the weights of encoder {name} only as pickle ({pickles[0]}), which flickcast does not open; "
+        f"get them as safetensors (huggingface.co/spaces/safetensors/convert makes them) and name their folder under "
+        f"embed.weights in params.yaml."
+    )
+
+
+def _raise(error: UserError) -> Path:
+    raise error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
