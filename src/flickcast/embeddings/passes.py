@@ -1,26 +1,31 @@
-"""Passes of one shape: a vector then does not depend on its neighbours or on how many were asked for at once."""
+"""Passes of one shape through a model: a vector then depends neither on its neighbours nor on the caller's batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any
 
-Item = TypeVar("Item")
+import numpy as np
+
+from flickcast.embeddings.protocol import Vectors
 
 
-def in_passes(items: Sequence[Item], rows: int) -> Iterator[tuple[list[Item], int]]:
-    """The items, `rows` at a time, the last ones filled up with copies, and how many of them count.
+def in_passes(
+    prepared: Sequence[Any], rows: int, run: Callable[[Sequence[Any]], Vectors], dimension: int
+) -> Vectors:
+    """One row per prepared post: `run` always gets `rows` of them, the last pass filled up with copies of its last one.
 
-    >>> list(in_passes("abc", 2))
-    [(['a', 'b'], 2), (['c', 'c'], 1)]
+    Matrix products of another shape round differently.
     """
-    for start in range(0, len(items), rows):
-        some = list(items[start : start + rows])
-        yield some + [some[-1]] * (rows - len(some)), len(some)
+    found = [np.empty((0, dimension), dtype=np.float32)]
+    for start in range(0, len(prepared), rows):
+        some = list(prepared[start : start + rows])
+        found.append(run(some + [some[-1]] * (rows - len(some)))[: len(some)])
+    return np.concatenate(found)
 
 
 @contextmanager
-def on_threads(count: int | None) -> Iterator[None]:
-    """torch on this many threads, and as before afterwards; None leaves them as they are."""
+def torch_threads(count: int | None) -> Iterator[None]:
+    """torch on this many threads (None: as it is), and as before afterwards."""
     import torch
 
     before = torch.get_num_threads()
@@ -29,3 +34,13 @@ def on_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the device's or the machine's (torch says the latter with a RuntimeError)."""
+    import torch
+
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
