@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flickcast.console import printable
+from flickcast.retelling import told_of
 from flickcast.tables import publish_json
 
 Json = dict[str, Any]
@@ -61,7 +62,9 @@ def as_markdown(summary: Json) -> str:
 
 def _stage_rows(summary: Json) -> Iterator[tuple[str, ...]]:
     for name, stage in summary["stages"].items():
-        facts = ", ".join(f"{_plain(key.replace('_', ' '))} {_plain(value)}" for key, value in stage["facts"].items())
+        told = told_of(name, stage["facts"])
+        apart = ", " if told is stage["facts"] else "; "  # lines have commas of their own
+        facts = apart.join(f"{_plain(key.replace('_', ' '))} {_plain(value)}" for key, value in told.items())
         did = facts or ("done" if stage["has_run"] else "nothing had changed")
         yield _plain(name), f"{stage['seconds']:.1f}", did, f"`dvc repro --single-item {name}`"
 

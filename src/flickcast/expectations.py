@@ -13,7 +13,7 @@ Facts = Mapping[str, Any]
 
 HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
 NIGHTS = 28  # so many of the latest tell what is usual
-LATEST = 7  # and so many what a night costs: users become known, so early nights cost more
+LATEST = 7  # and so many how dense uploads lie
 ENOUGH_NIGHTS = 5
 SAME_WEEKDAYS = 3
 # A night came short with less than this share of what is usual on its weekday, and of the least that was ever seen:
@@ -39,25 +39,29 @@ def posts_per_second(past: Sequence[Facts]) -> list[float] | None:
     return [(sum(one["hours"][hour] for one in past[-LATEST:]) + 1) / days / HOUR_SECONDS for hour in range(24)]
 
 
-def plan(past: Sequence[Facts], walked_seconds: int, new_seconds: int, params: IngestParams) -> dict[str, Any]:
-    """Calls, pictures and hours that a night will take, by the mean of past nights; empty where there is none."""
-    known = [one for one in past[-LATEST:] if one["walked_seconds"]]
+def plan(
+    past: Sequence[Facts], weekday: int, walked_seconds: int, new_seconds: int, params: IngestParams
+) -> dict[str, Any]:
+    """Calls, pictures and hours that a night will take; empty where no night is past.
+
+    It goes by the latest night of its weekday, else by the latest: uploads have a weekly rhythm, and so have the users
+    that are to be asked for again, by default after a week.
+    """
+    known = [one for one in past[-NIGHTS:] if one["walked_seconds"]]
     if not known:
         return {}
-    posts = mean(one["stored"] / one["new_seconds"] for one in known) * new_seconds
-    calls = {SEARCH: mean(one["calls"].get(SEARCH, 0) / one["walked_seconds"] for one in known) * walked_seconds}
-    stored = sum(one["stored"] for one in known) or 1
-    for method in PER_NEW_POST:
-        calls[method] = sum(one["calls"].get(method, 0) for one in known) / stored * posts
-    pictures = sum(one["pictures"] + one["pictures_quarantined"] for one in known) / stored * posts
-    total = sum(calls.values())
+    like = next((one for one in reversed(known) if one["weekday"] == weekday), known[-1])
+    new = new_seconds / like["new_seconds"]
+    shares = {**dict.fromkeys(PER_NEW_POST, new), SEARCH: walked_seconds / like["walked_seconds"]}
+    calls = {method: round(like["calls"].get(method, 0) * share) for method, share in shares.items()}
+    pictures = round((like["pictures"] + like["pictures_quarantined"]) * new)
     return {
-        "posts": round(posts),
-        "calls": {method: round(number) for method, number in calls.items() if round(number)},
-        "calls_in_all": round(total),
-        "hours": round(hours(total, pictures, params), 2),
-        "pictures": round(pictures),
-        "past_nights": len(known),
+        "posts": round(like["stored"] * new),
+        "calls": {method: number for method, number in sorted(calls.items()) if number},
+        "calls_in_all": sum(calls.values()),
+        "hours": round(hours(sum(calls.values()), pictures, params), 2),
+        "pictures": pictures,
+        "as_on": like["since"][:10],
     }
 
 

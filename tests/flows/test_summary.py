@@ -60,3 +60,26 @@ def test_a_stage_that_had_nothing_to_do_keeps_what_it_did_earlier_this_night(roo
 def test_what_a_stage_did_in_another_night_is_not_told(root):
     keep_stage(root, date(2026, 1, 2), "ingest", has_run=False, seconds=0.5)
     assert night_summary(root, date(2026, 1, 2), PUBLISHED)["stages"]["ingest"]["facts"] == {}
+
+
+def test_a_night_of_ingest_is_told_in_words_not_in_lists(root):
+    facts = {
+        "found": 12,
+        "stored": 10,
+        "since": "2026-01-01T00:00:00+00:00",
+        "until": "2026-01-02T00:00:00+00:00",
+        "hours": [0] * 24,
+        "calls": {"flickr.photos.search": 4},
+        "calls_in_all": 4,
+        "planned": {"calls_in_all": 5, "hours": 0.2},
+        "hours_taken": 0.1,
+        "short": [],
+    }
+    write(root / ".flickcast/reports/ingest.json", {"facts": facts, "notes": []})
+    keep_stage(root, NIGHT, "ingest", has_run=True, seconds=3.21)
+    page = as_markdown(night_summary(root, NIGHT, PUBLISHED))
+    assert (
+        r"posts 12 found, 10 stored; calls 4 made, 5 planned \(photos.search 4\); time 6 min taken, 12 min planned"
+        in page
+    )
+    assert "0, 0" not in page

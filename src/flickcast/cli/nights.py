@@ -27,15 +27,17 @@ def nights_table(summaries: Sequence[Json]) -> str:
 
 
 def _came_in(summaries: Sequence[Json]) -> Table:
-    table = _table("What came in", "night", "found", "stored", "known", "quarantined", "embedded", "users", "seconds")
+    posts, calls = ("found", "stored", "known", "quarantined"), ("calls", "planned")
+    table = _table("What came in", "night", *posts, "embedded", "users", *calls, "seconds")
     for summary in summaries:
         stages = summary["stages"]
         taken = stages["ingest"]["facts"]
         table.add_row(
             summary["night"],
-            *(str(taken.get(name, 0)) for name in ("found", "stored", "known", "quarantined")),
+            *(str(taken.get(name, 0)) for name in posts),
             str(stages["embed"]["facts"].get("embedded", 0)),
             str(taken.get("users", 0)),
+            *(str(facts.get("calls_in_all", "-")) for facts in (taken, taken.get("planned", {}))),
             f"{sum(stage['seconds'] for stage in stages.values()):.0f}",
         )
     return table

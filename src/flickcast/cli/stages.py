@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, notes, show, working_in
 from flickcast.errors import FlickcastError, UserError
 from flickcast.records import StageReport
+from flickcast.retelling import plan_lines, told_of
 from flickcast.workspace import Workspace
 
 
@@ -21,10 +23,11 @@ def run_stage(name: str, folder: Path, as_json: bool) -> None:
     try:
         with working_in(ws.root), ws.lock(f"flickcast {name}"):
             report = STAGES[name](ws)
+            ws.keep_report(report)
     except FlickcastError as error:
-        ws.keep_error(name, error)
+        with suppress(OSError):  # a full disk takes no last words; they are shown all the same
+            ws.keep_error(name, error)
         raise
-    ws.keep_report(report)
     _show_report(report, as_json)
 
 
@@ -40,7 +43,7 @@ def ingest(
     from flickcast.stages.intake import plan_of_night
 
     report = plan_of_night(Workspace(workspace))
-    show(report.facts, as_json, "the next ingest, as past nights tell:")
+    show(report.as_json() if as_json else plan_lines(report.facts), as_json, "the next ingest:")
     notes(report.notes)
 
 
@@ -65,7 +68,8 @@ def predict(
 
 
 def _show_report(report: StageReport, as_json: bool) -> None:
-    show(report.as_json() if as_json else report.facts, as_json, f"{report.stage}:")
+    facts = told_of(report.stage, report.facts)
+    show(report.as_json() if as_json else facts, as_json, f"{report.stage}:")
     notes(report.notes)
 
 

@@ -84,7 +84,7 @@ def planned(ws: Workspace, night: date) -> dict[str, Any]:
     params, span = ws.params, night_span(ws, night)
     walked = stretches(span, params.ingest, params.label.maturity_days, params.seed)
     seconds = sum(one.seconds for one in walked)
-    return plan(_past_nights(ws, night), seconds, span.older_by(0).seconds, params.ingest)
+    return plan(_past_nights(ws, night), span.since.weekday(), seconds, span.older_by(0).seconds, params.ingest)
 
 
 def night_span(ws: Workspace, night: date) -> Span:
