@@ -64,7 +64,8 @@ def text(value: Any) -> str | None:
         return None
     if isinstance(value, float) and not math.isfinite(value):  # NaN: no JSON has it, Python's reader takes it
         return None
-    return str(value).encode("utf-8", "replace").decode().strip() or None
+    own = str(value)
+    return (own if own.isascii() else own.encode("utf-8", "replace").decode()).strip() or None
 
 
 def number(value: Any) -> float | None:

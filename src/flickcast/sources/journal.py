@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, BinaryIO, Protocol
 
+import orjson
+
 from flickcast.sources.flickr_client import Answer, RefusedError, Verdict
 
 MOST_SKEW = timedelta(hours=1)  # a Date further off than this from what the night's other answers say is wrong
@@ -33,6 +35,10 @@ class Journal:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def names(self) -> list[str]:
+        """The names of the records, in the order in which they were put."""
+        return list(self._places)
 
     def get(self, name: str) -> bytes | None:
         """The record of this name, None where there is none."""
@@ -122,7 +128,7 @@ class Session:
         if kept is None:
             kept = self._outcome(method, expect, arguments)
             self._journal.put(name, kept)
-        answer = _answer(json.loads(kept))
+        answer = _answer(_unpacked(kept))
         if answer.at is not None:
             self._skews.append((answer.at - answer.received_at).total_seconds())
         return answer
@@ -160,10 +166,10 @@ class Session:
         except RefusedError as error:
             if error.verdict is Verdict.BUG:
                 raise
-            return json.dumps({"refused": str(error), "verdict": error.verdict}).encode()
+            return _packed({"refused": str(error), "verdict": error.verdict})
         at = answer.at.isoformat() if answer.at else None
         received_at = answer.received_at.isoformat()
-        return json.dumps({"content": answer.content, "at": at, "received_at": received_at}).encode()
+        return _packed({"content": answer.content, "at": at, "received_at": received_at})
 
 
 def _answer(kept: dict[str, Any]) -> Answer:
@@ -171,6 +177,21 @@ def _answer(kept: dict[str, Any]) -> Answer:
         raise RefusedError(kept["refused"], Verdict(kept["verdict"]))
     at = datetime.fromisoformat(kept["at"]) if kept["at"] else None
     return Answer(kept["content"], at, datetime.fromisoformat(kept["received_at"]))
+
+
+def _packed(record: dict[str, Any]) -> bytes:
+    """As JSON; orjson takes a tenth of the time, and takes neither half characters nor numbers of more than 64 bits."""
+    try:
+        return orjson.dumps(record)
+    except orjson.JSONEncodeError:
+        return json.dumps(record).encode()
+
+
+def _unpacked(record: bytes) -> Any:
+    try:
+        return orjson.loads(record)
+    except orjson.JSONDecodeError:
+        return json.loads(record)
 
 
 def _head(line: bytes) -> dict[str, Any] | None:
