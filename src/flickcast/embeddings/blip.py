@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from flickcast.embeddings.checkpoints import FILES, Checkpoint, device, find
-from flickcast.embeddings.passes import in_passes, inference
+from flickcast.embeddings.checkpoints import FILES, Checkpoint, find
+from flickcast.embeddings.passes import in_passes, torch_threads
 from flickcast.embeddings.protocol import Choice, Family, Kind, Sample, Vectors
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ BLIP_REPOSITORY = "Salesforce/blip-vqa-base"
 BLIP_2_REPOSITORY = "Salesforce/blip2-opt-2.7b"
 
 _MODEL_TYPES = {BLIP: "blip", BLIP_2: "blip-2"}
-# Pictures in a pass: 577 and 257 tokens each.
+# Pictures in a pass: 577 and 257 tokens each. An encoder's `rows` may be lowered where memory runs out.
 _ROWS = {"cpu": 4, "cuda": 64}
 
 
@@ -34,6 +32,7 @@ class BlipEncoder:
         self._tower = checkpoint.model(tower, choice)
         self._pixels = Pixels(checkpoint, self._tower.config.vision_config.image_size)
         self._threads = choice.threads
+        self.rows = _ROWS[self._tower.device.type]
         self.dimension: int = self._tower.dimension
         self.shortest_edge: int | None = self._pixels.shortest_edge
         self.version = checkpoint.version({"numbers": choice.number_type, "vector": self.name, **self._pixels.settings})
@@ -44,14 +43,15 @@ class BlipEncoder:
 
     def encode(self, prepared: Sequence["torch.Tensor"]) -> Vectors:
         """(posts, dimension)."""
-        with inference(self._threads):
-            rows = in_passes(prepared, _ROWS[device()], self._pass)
-        return np.array(rows, dtype=np.float32).reshape(len(rows), self.dimension)
-
-    def _pass(self, prepared: list["torch.Tensor"]) -> Vectors:
         import torch
 
-        pixels = torch.stack(prepared).to(device(), self._tower.dtype)
+        with torch.inference_mode(), torch_threads(self._threads):
+            return in_passes(prepared, self.rows, self._pass, self.dimension)
+
+    def _pass(self, some: Sequence["torch.Tensor"]) -> Vectors:
+        import torch
+
+        pixels = torch.stack(list(some)).to(self._tower.device, self._tower.dtype)
         vectors: Vectors = self._tower(pixels).cpu().numpy()
         return vectors
 
@@ -70,6 +70,8 @@ class Pixels:
 
     def __call__(self, sample: Sample) -> "torch.Tensor":
         """(3, height, width)."""
+        if sample.picture is None:
+            raise ValueError("BLIP reads pictures, and this post has none")
         read = self._processor(
             sample.picture, size=self._size, do_resize=True, do_center_crop=False, return_tensors="pt"
         )

@@ -12,7 +12,9 @@ from flickcast.errors import UserError
 
 CONFIG = "config.json"
 # What `flickcast encoders pull` fetches of a repository: weights as safetensors, and plain data.
-FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt")
+FILES = ("*.safetensors", "*.json", "*.txt")
+# A text is cut to so many characters a token before it is read: a title of a megabyte would take minutes.
+_MOST_CHARACTERS = 40
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -27,7 +29,7 @@ class Checkpoint:
     def version(self, settings: dict[str, Any]) -> str:
         """Changes whenever the same input could get another vector: any byte of a file read here, or the settings."""
         digest = hashlib.sha256(json.dumps([self.config["model_type"], settings], sort_keys=True).encode())
-        for path in sorted(path for pattern in FILES[:1] + FILES[2:] for path in self.folder.glob(pattern)):
+        for path in sorted(path for pattern in FILES for path in self.folder.glob(pattern)):
             with path.open("rb") as file:
                 digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
         return digest.hexdigest()[:16]
@@ -52,6 +54,7 @@ class Checkpoint:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
+        logging.set_verbosity_error()  # it lists the tensors of parts that we do not use
         try:
             return kind.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False, **options)
         # Wrong shapes, broken JSON, a missing file, values of a wrong type: each comes as another class.
@@ -62,14 +65,14 @@ class Checkpoint:
         return UserError(f"{self.folder} does not hold what encoder {self.name} needs: {problem}")
 
 
-def find(name: str, choice: Choice, repository: str, model_type: str) -> Checkpoint:
+def find(name: str, choice: Choice, repository: str, model_type: str | None) -> Checkpoint:
     """The checkpoint of an encoder on this machine; never reaches for the network.
 
     UserError if it is not here, holds no safetensors, or belongs to a model of another type.
     """
     folder = _folder(name, choice, repository)
     checkpoint = Checkpoint(name, folder, _config(name, folder))
-    if (found := checkpoint.config["model_type"]) != model_type:
+    if model_type not in (None, found := checkpoint.config["model_type"]):
         raise UserError(f"{folder} holds a model of type {found}, but encoder {name} needs one of type {model_type}.")
     if not any(folder.glob("*.safetensors")):
         raise _without_safetensors(name, folder)
@@ -88,9 +91,15 @@ def _folder(name: str, choice: Choice, repository: str) -> Path:
     if choice.weights is not None:
         if (folder := choice.root / choice.weights).is_dir():
             return folder
-        if not _REPOSITORY.fullmatch(choice.weights):
-            raise UserError(f"embed.weights of {name} names {folder}, which is no folder. Correct it in params.yaml.")
-    return _cached(choice.weights or repository) or _raise(_not_here(name, choice.weights or repository))
+        if folder.exists() or not _REPOSITORY.fullmatch(choice.weights):
+            raise UserError(f"embed.weights.{name} names {folder}, which is no folder. Correct the path in params.yaml.")
+    repository = choice.weights or repository
+    if (cached := _cached(repository)) is not None:
+        return cached
+    raise UserError(
+        f"The weights of encoder {name} ({repository}) are not here: fetch them with `flickcast encoders pull {name}`, "
+        f"or set embed.weights.{name} in params.yaml to the path of a folder with a local copy."
+    )
 
 
 def _cached(repository: str) -> Path | None:
@@ -108,30 +117,27 @@ def _config(name: str, folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder / CONFIG} of encoder {name} cannot be read: {_first_line(error)}") from None
 
 
-def _not_here(name: str, repository: str) -> UserError:
-    return UserError(
-        f"The weights of encoder {name} ({repository}) are not here: fetch them with `flickcast encoders pull {name}`, "
-        f"or set embed.weights in params.yaml to {{{name}: PATH}}, a folder with a local copy."
-    )
-
-
 def _without_safetensors(name: str, folder: Path) -> UserError:
     pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for path in folder.glob(pattern))
     if not pickles:
         return UserError(
             f"{folder} holds no weights of encoder {name} (*.safetensors): fetch them with "
-            f"`flickcast encoders pull {name}`, or set embed.weights in params.yaml to a folder with a local copy."
+            f"`flickcast encoders pull {name}`, or set embed.weights.{name} in params.yaml to a folder that does."
         )
     return UserError(
         f"{folder} holds the weights of encoder {name} only as pickle ({pickles[0]}), which flickcast does not open; "
-        f"get them as safetensors (huggingface.co/spaces/safetensors/convert makes them) and name their folder under "
-        f"embed.weights in params.yaml."
+        f"get them as safetensors (huggingface.co/spaces/safetensors/convert makes them) and name their folder as "
+        f"embed.weights.{name} in params.yaml."
     )
-
-
-def _raise(error: UserError) -> Path:
-    raise error
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def words(tokenizer: Any, text: str, most: int) -> list[int]:
+    """The first tokens of a text, without those that mean something to the model, should the text spell one out."""
+    plain = text[: most * _MOST_CHARACTERS].encode("utf-8", "replace").decode()  # a lone surrogate is no text
+    found = tokenizer(plain, add_special_tokens=False, verbose=False)["input_ids"]
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    return [token for token in found if token not in special or token == tokenizer.unk_token_id][:most]
