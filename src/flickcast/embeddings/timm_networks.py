@@ -127,7 +127,7 @@ class NetworkEncoder:
         self.rows = _ROWS[self._device]
         self._type = getattr(torch, choice.number_type)
         self._threads = choice.threads
-        self._apply = apply
+        self._apply = torch.compile(apply) if choice.compile else apply
         network.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in network.modules():
             # Norms, pooling and heads stay in float32: there sums lose the most.
