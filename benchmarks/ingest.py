@@ -1,4 +1,4 @@
-"""Time what comes in, and write it into docs/performance.md: `python benchmarks/ingest.py --import-only`.
+"""Measure what comes in, and write it into docs/performance.md: `python benchmarks/ingest.py`.
 
 The import reads a simulated corpus of the official train split's size, in the official format. The simulator writes
 the two vectors of the user file short and mostly zero; here they get the official length in bytes (2.4 GB in all).
@@ -16,13 +16,23 @@ import tempfile
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import orjson
+from service import PURPOSES, REPLAYS, SEARCH, Night, Nights, World, served
 from stages import PAGE, Timing, corpus, timed
 
+SPEED = re.compile(r"(<!-- nights -->\n).*(<!-- end of nights -->)", re.DOTALL)
+CALLS = re.compile(r"(<!-- calls -->\n).*(<!-- end of calls -->)", re.DOTALL)
+# A first night lists the posts of five days: its own, two before it, and those that are 7 and 30 days old.
+LARGE, FEW_USERS, PICTURED = World(20_000, 7_000), World(20_000, 1_000), World(400, 280)
+SMALL, SMALL_NIGHTS = World(2_000, 1_500), 36
+SHOWN = (0, 1, 2, 7, 10, 20, 29, 30, 33, 35)  # of them
+PLANNED = range(1, 11)
+OF_USERS = ("flickr.people.getInfo", "flickr.contacts.getPublicList")
 MARK = re.compile(r"(<!-- import -->\n).*(<!-- end of import -->)", re.DOTALL)
 POSTS = 307_000  # leaves a little more than the official 305,613 posts: the last day's are too young for a label
 OTHER_VECTORS = 2_000
@@ -118,14 +128,79 @@ def measure_import(root: Path, posts: int) -> list[Import]:
 
 
 def import_table(rows: list[Import]) -> str:
-    machine = f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
-    when = (
-        f"Measured {date.today()} by `python benchmarks/ingest.py --import-only`, {os.cpu_count()} cores ({machine})."
-    )
     head = (
         "| `flickcast import smpd-image` | posts | GB | seconds | peak memory, MiB | only read and parse, seconds |\n"
     )
-    return f"{when}\n\n{head}| --- | --- | --- | --- | --- | --- |\n" + "\n".join(row.row() for row in rows) + "\n"
+    return f"{_when(' --import-only')}\n\n{head}{_rule(head)}" + "\n".join(row.row() for row in rows) + "\n"
+
+
+def measure_speed(root: Path) -> str:
+    """Rows of first nights, each beside the same requests without what ingest does."""
+    rows = []
+    for number, (world, pictures) in enumerate([(LARGE, False), (FEW_USERS, False), (PICTURED, True)]):
+        with served(world) as address:
+            values = {"pictures": str(pictures).lower()}
+            Nights(root / f"unmeasured-{number}", address, **values).night(0)  # the service makes its world up
+            nights = Nights(root / f"speed-{number}", address, **values)
+            night = nights.night(0)
+            replayed = [nights.replay(kind, night) for kind in REPLAYS]
+        rows.append(_speed_row(night, replayed))
+    return "\n".join(rows) + "\n"
+
+
+def _speed_row(night: Night, replayed: list[float]) -> str:
+    seconds, memory = night.timing.seconds, night.timing.peak_bytes / 2**20
+    posts = night.facts["stored"]
+    others = " | ".join(f"{one:.1f}" for one in replayed)
+    return (
+        f"| {posts:,} | {night.calls(OF_USERS[0]):,} | {len(night.pictures):,} | {night.calls():,} | {seconds:.1f} | "
+        f"{posts / seconds:,.0f} | {memory:,.0f} | {others} | {seconds / replayed[0]:.1f} |"
+    )
+
+
+def measure_calls(root: Path) -> tuple[str, str]:
+    """Rows of nights until all ages are known, and what became of their plans."""
+    with served(SMALL) as address:
+        nights = Nights(root / "calls", address, pictures="false")
+        measured = [nights.night(number) for number in range(SMALL_NIGHTS)]
+    planned = [measured[n].facts["planned"]["calls_in_all"] / measured[n].calls() for n in PLANNED]
+    told = ", ".join(f"{ratio:.2f}" for ratio in planned)
+    return "\n".join(_calls_row(n, measured[n]) for n in SHOWN) + "\n", told
+
+
+def _calls_row(number: int, night: Night) -> str:
+    new, listed = night.facts["stored"], night.facts["found"]
+    users, calls = night.calls(*OF_USERS), night.calls()
+    shares = night.searches()
+    purposes = " | ".join(f"{shares[name]:.0f}" for name in PURPOSES)
+    planned = night.facts["planned"].get("calls_in_all", "unknown")
+    return (
+        f"| {number + 1} | {new:,} | {listed:,} | {purposes} | {users:,} | {calls - users - night.calls(SEARCH):,} | "
+        f"{calls:,} | {planned} | {1000 * calls / new:.0f} | {1000 * (1 / 500 + users / new):.0f} | "
+        f"{calls / (new / 500 + users):.2f} | {calls / (listed / 500 + users):.2f} |"
+    )
+
+
+def speed_table(rows: str) -> str:
+    head = "| posts | users | pictures | calls | seconds | posts per second | peak memory, MiB | "
+    head += "httpx and json, seconds | service alone, seconds | ratio to httpx and json |\n"
+    return f"{_when('')}\n\n{head}{_rule(head)}{rows}"
+
+
+def calls_table(rows: str, planned: str) -> str:
+    head = "| night | new posts | posts listed | searches: new | re-query | age 7 | age 30 | users | single posts | "
+    head += "calls | planned | per 1,000 new | at least | calls / least, new only | calls / least, all listed |\n"
+    ends = f"\nPlan divided by truth, nights {PLANNED[0] + 1} to {PLANNED[-1] + 1}: {planned}.\n"
+    return f"{_when('')}\n\n{head}{_rule(head)}{rows}{ends}"
+
+
+def _rule(head: str) -> str:
+    return "|" + " --- |" * (head.count("|") - 1) + "\n"
+
+
+def _when(options: str) -> str:
+    machine = f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
+    return f"Measured {date.today()} by `python benchmarks/ingest.py{options}`, {os.cpu_count()} cores ({machine})."
 
 
 def write_between(mark: "re.Pattern[str]", content: str) -> None:
@@ -136,18 +211,29 @@ def write_between(mark: "re.Pattern[str]", content: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--import-only", action="store_true")
+    only = parser.add_mutually_exclusive_group()
+    for part in PARTS:
+        only.add_argument(f"--{part}-only", action="store_const", const=part, dest="only")
     parser.add_argument("--import-posts", type=int, default=POSTS)
-    parser.add_argument("--dry", action="store_true", help="print the table, leave the page as it is")
+    parser.add_argument("--dry", action="store_true", help="print the tables, leave the page as it is")
     given = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="flickcast-bench-"))
-    try:
-        rows = import_table(measure_import(root, given.import_posts))
-    finally:
-        shutil.rmtree(root)
-    print(rows, flush=True)
-    if not given.dry:
-        write_between(MARK, rows)
+    for part in [given.only] if given.only else PARTS:
+        root = Path(tempfile.mkdtemp(prefix="flickcast-bench-"))
+        try:
+            mark, rows = PARTS[part](root, given)
+        finally:
+            shutil.rmtree(root)
+        print(rows, flush=True)
+        if not given.dry:
+            write_between(mark, rows)
+
+
+Part = Callable[[Path, argparse.Namespace], tuple["re.Pattern[str]", str]]
+PARTS: dict[str, Part] = {
+    "import": lambda root, given: (MARK, import_table(measure_import(root, given.import_posts))),
+    "speed": lambda root, given: (SPEED, speed_table(measure_speed(root))),
+    "calls": lambda root, given: (CALLS, calls_table(*measure_calls(root))),
+}
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ import json
 from datetime import date
 
 import pytest
+from simulated_nights import START, simulated_nights
 
 from flickcast.demo import move_service_clock
 from flickcast.simulate.world import WorldParams
-from tests.fixtures.simulated_nights import START, simulated_nights
 
 WORLD = WorldParams(users=12, posts_per_day=8, start=START)
 
