@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from flickcast.console import progress, track
+from flickcast.console import progress
 from flickcast.errors import UserError
 from flickcast.params import IngestParams
 from flickcast.records import Batch
@@ -21,7 +21,7 @@ from flickcast.sources.flickr_downloads import Download, downloaded
 from flickcast.sources.flickr_found import Found, Memory, counted, frame, once
 from flickcast.sources.flickr_images import ImageClient
 from flickcast.sources.flickr_parse import Row, info_from_photo, number, text
-from flickcast.sources.flickr_people import People, budget_left, tombstone, unless_refused
+from flickcast.sources.flickr_people import People, budget_left, one_by_one, tombstone
 from flickcast.sources.flickr_stretches import Span, Stretch, aged, searches, stretches
 from flickcast.sources.flickr_windows import Walk
 from flickcast.sources.journal import Session, journal_at
@@ -85,16 +85,22 @@ class FlickrSource:
         """The posts uploaded in a span of time and shortly before it, their users, and the counts that came of age.
 
         Whatever a search lists and is not known is taken in, in whatever stretch it turns up. UserError if the span is
-        not over by the service's clock.
+        not over by the service's clock, or the sampling design names nobody.
         """
+        if self._params.sampling.design == "follow" and not self._params.sampling.users:
+            raise UserError("params.yaml: ingest.sampling.design is follow, and ingest.sampling.users names nobody.")
         walk = Walk(self.session, self._params, span.until, Density(memory.posts_per_second))
         found = self._walk(walk, span, memory)
         posts, rejected = found.posts(self.session.moment)
         people = People(self.session, self._params, posts, memory, span.until)
         people.ask_for_new()
-        unlisted, gone = self._unlisted(span, memory, found)
+        unlisted, gone, uncounted = self._unlisted(span, memory, found)
         people.ask_for_stale()
         notes = [*walk.notes(), *found.notes(), *people.notes()]
+        if uncounted:
+            notes.append(
+                f"{uncounted} posts that no search lists any more could not be asked for: not counted tonight."
+            )
         oracle = self._oracle(posts["post_id"], notes)
         facts = self._facts(walk, found, span) | people.facts() | {"unlisted": unlisted.height, "gone": gone.height}
         return Batch(
@@ -124,24 +130,25 @@ class FlickrSource:
                     advance(0, f"({found.count} posts)")
         return found
 
-    def _unlisted(self, span: Span, memory: Memory, found: Found) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Known posts of the walked ages that no search listed: counted one by one, or gone (tombstones)."""
+    def _unlisted(self, span: Span, memory: Memory, found: Found) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+        """Known posts of the walked ages that no search listed: counted, gone (tombstones), how many were not asked."""
         stretches = aged(span, self._params, self._maturity_days, self._seed)
         missing = _within(memory.posts, stretches).filter(~pl.col("post_id").is_in(list(found.post_ids)))
         missing = missing.filter(~pl.col("post_id").is_in(list(memory.gone("post")))).sort("post_id")
         if self._params.sampling.design == "follow":
             missing = missing.filter(pl.col("user_id").is_in(list(self._params.sampling.users)))
         asked = missing["post_id"][: max(budget_left(self.session, self._params), 0)].to_list()
-        rows, gone = [], []
-        for post_id in track(asked, "posts no longer listed", len(asked)):
-            answer = unless_refused(
-                self.session, partial(self.session.call, "flickr.photos.getInfo", "photo", photo_id=post_id)
-            )
+        rows, gone, uncounted = [], [], missing.height - len(asked)
+        ask = partial(self.session.call, "flickr.photos.getInfo", "photo")
+        for post_id, answer in one_by_one(
+            self.session, asked, "posts no longer listed", lambda post_id: ask(photo_id=post_id)
+        ):
             if answer is Verdict.GONE:
                 gone.append(tombstone("post", post_id, span.until))
             elif isinstance(answer, Answer):
                 rows.append(info_from_photo(answer.content, self.session.moment(answer)) | {"post_id": post_id})
-        return counted(rows), pl.DataFrame(gone, schema=TABLES["tombstones"].dtypes())
+            uncounted += answer is Verdict.RETRY
+        return counted(rows), pl.DataFrame(gone, schema=TABLES["tombstones"].dtypes()), uncounted
 
     def _facts(self, walk: Walk, found: Found, span: Span) -> dict[str, Any]:
         """What the next nights and their plans go by."""

@@ -1,6 +1,6 @@
 """The users of a night's posts: whom to ask about, in which order, within the calls that are left."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from flickcast.sources.flickr_found import Memory, frame
 from flickcast.sources.flickr_parse import Row, count, user_from_person
 from flickcast.sources.journal import Session
 
+MOST_FAILING = 5  # calls of one kind in a row that always fail: the others of the kind wait for the next night
 INFO, FOLLOWING = "flickr.people.getInfo", "flickr.contacts.getPublicList"
 
 
@@ -41,9 +42,11 @@ class People:
         """Those whose numbers are old, oldest first; then, with what is left, whom they all follow."""
         self._ask(self._stale)
         asked = [user_id for user_id in self._rows if self._params.following][: self._left()]
-        for user_id in track(asked, "whom users follow", len(asked)):
-            ask = partial(self._session.call, FOLLOWING, "contacts", user_id=user_id, per_page=1)
-            if isinstance(answer := unless_refused(self._session, ask), Answer):
+        ask = partial(self._session.call, FOLLOWING, "contacts", per_page=1)
+        for user_id, answer in one_by_one(
+            self._session, asked, "whom users follow", lambda user_id: ask(user_id=user_id)
+        ):
+            if isinstance(answer, Answer):
                 self._rows[user_id]["following"] = count(answer.content.get("total"))
 
     def rows(self) -> pl.DataFrame:
@@ -77,8 +80,8 @@ class People:
     def _ask(self, user_ids: list[str]) -> None:
         asked = user_ids[: self._left()]
         self._waiting += len(user_ids) - len(asked)
-        for user_id in track(asked, "users", len(asked)):
-            answer = unless_refused(self._session, partial(self._session.call, INFO, "person", user_id=user_id))
+        ask = partial(self._session.call, INFO, "person")
+        for user_id, answer in one_by_one(self._session, asked, "users", lambda user_id: ask(user_id=user_id)):
             if answer is Verdict.GONE:
                 self._gone.append(tombstone("user", user_id, self._at))
             elif answer is Verdict.RETRY:
@@ -110,7 +113,18 @@ def budget_left(session: Session, params: IngestParams) -> int:
     return params.calls_per_night - session.calls.total()
 
 
-def unless_refused(session: Session, ask: Callable[[], Answer]) -> Answer | Verdict:
+def one_by_one(
+    session: Session, names: Sequence[str], doing: str, ask: Callable[[str], Answer]
+) -> Iterator[tuple[str, Answer | Verdict]]:
+    """Each name with its answer, or why there is none; where calls of this kind always fail, the rest is not asked."""
+    failing = 0
+    for name in track(names, doing, len(names)):
+        answer = _unless_refused(session, partial(ask, name)) if failing < MOST_FAILING else Verdict.RETRY
+        failing = failing + 1 if answer is Verdict.RETRY else 0
+        yield name, answer
+
+
+def _unless_refused(session: Session, ask: Callable[[], Answer]) -> Answer | Verdict:
     """An answer, or why there is none: gone (deleted, private), not for us (SKIP), or a call that always fails (RETRY).
 
     TryAgainError where the service fails at everything, not at this call only.

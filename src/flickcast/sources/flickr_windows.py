@@ -21,7 +21,9 @@ from flickcast.sources.journal import Session
 MARGIN = 0.95  # split a window at this share of the limit: more records arrive than `total` says
 TARGET = 0.8  # of the limit: how full the next window shall be
 MOST_IDLE_ANSWERS = 3  # in a row, with nothing new: an empty page is not the end, but a service may have no end
+MOST_BROKEN = 5  # windows in a row that always fail: is it them, or all searches?
 ASKED_WHETHER_OVER = 3  # answers that must say so before we believe that the night is not over: one clock may be wrong
+NO_SUCH_USER = (Verdict.SKIP, Verdict.GONE)  # answers to a search for a user's posts
 # At the smallest window: each axis cuts what is left into disjoint parts.
 AXES: dict[str, tuple[str, ...]] = {
     "media": ("photos", "videos"),
@@ -53,7 +55,11 @@ class Walk:
     read: int = 0
     losses: list[tuple[Stretch, int, int]] = field(default_factory=list)
     broken: list[Stretch] = field(default_factory=list)
+    unknown_users: set[str] = field(default_factory=set)
     _is_over: bool = False
+    _broken_in_a_row: int = 0
+    _working: tuple[Stretch, Filters] | None = None
+    _failure: str = ""
 
     def pages(
         self, stretch: Stretch, filters: Filters, covered: Callable[[int], None] = lambda seconds: None
@@ -70,17 +76,18 @@ class Walk:
             reading = _Reading(self, window, filters)
             yield from reading.pages()
             if not reading.is_broken:
-                self.density.learn(window, reading.total if reading.is_too_much else len(reading.ids))
+                most = max(reading.total, self.params.max_results)  # refused as too much, it told no total
+                self.density.learn(window, most if reading.is_too_much else len(reading.ids))
             if reading.is_too_much:
                 widest = window.seconds // 2
                 continue
             self._note(reading)
             covered(window.seconds)
-            start, widest = window.end, stretch.seconds
+            start, widest = window.end, self.left_broken if reading.is_broken else stretch.seconds
 
     def notes(self) -> list[str]:
         """What the service told of and did not give, and where it failed; nothing where it gave all."""
-        return [*self._lost(), *self._broken()]
+        return [*self._lost(), *self._broken(), *self._unknown()]
 
     def _broken(self) -> list[str]:
         if not self.broken:
@@ -89,6 +96,14 @@ class Walk:
         return [
             f"{_moment(self.broken[0])} and {len(self.broken) - 1} more windows, {seconds} s in all, could not be "
             "read: the service answers other calls and fails at these. The next nights ask again."
+        ]
+
+    def _unknown(self) -> list[str]:
+        if not self.unknown_users:
+            return []
+        return [
+            f"{', '.join(sorted(self.unknown_users))}: the service knows no such user now. Unless they come back, take "
+            "them out of ingest.sampling.users."
         ]
 
     def _lost(self) -> list[str]:
@@ -103,20 +118,24 @@ class Walk:
         ]
 
     def ask(self, window: Stretch, filters: Filters, number: int) -> Page | Verdict:
-        """One page of a window, or why to cut it: too many results (SPLIT), or a search that always fails (RETRY).
+        """One page of a window, or why there is none.
 
+        Too many results (SPLIT), a search that always fails (RETRY), or one for a user who is unknown (SKIP, GONE).
         TryAgainError where the service fails at everything, not at this search only.
         """
         try:
             answer = self._search(window, filters, number)
         except RefusedError as error:
             if error.verdict is Verdict.SPLIT:
-                return error.verdict
-            raise
-        except TryAgainError:
-            if self.session.is_alive():
-                return Verdict.RETRY
-            raise
+                self._failure = f"{error} Nothing is lost: run the same command later."
+            elif "user_id" not in filters or error.verdict not in NO_SUCH_USER:
+                raise
+            return error.verdict
+        except TryAgainError as error:
+            if not self.session.is_alive():
+                raise
+            self._failure = str(error)
+            return Verdict.RETRY
         photos = answer.content.get("photo")
         listed = photos if isinstance(photos, list) else []
         total, pages = (count(answer.content.get(name)) or 0 for name in ("total", "pages"))
@@ -139,6 +158,7 @@ class Walk:
             self._is_over = self._is_over or now >= self.night_ends
             if self._is_over:
                 return answer
+        self.session.done()  # asked again later, the night must not be told the same from the journal
         raise UserError(
             f"the night is not over: it ends at {self.night_ends:%Y-%m-%d %H:%M} and the service's clock reads "
             f"{now:%Y-%m-%d %H:%M} UTC. Ask for an earlier night, or again later; nothing was stored."
@@ -148,12 +168,29 @@ class Walk:
     def _smallest(self) -> int:
         return self.params.smallest_window_seconds
 
+    @property
+    def left_broken(self) -> int:
+        """The longest window that is left where its search fails: they double, so that days of them take few calls."""
+        return self._smallest << self._broken_in_a_row
+
     def _note(self, reading: "_Reading") -> None:
         self.told += max(reading.total, len(reading.ids))
         self.read += len(reading.ids)
         self.broken += [reading.window] if reading.is_broken else []
         if len(reading.ids) < reading.total:
             self.losses.append((reading.window, reading.total, len(reading.ids)))
+        if not reading.is_broken:
+            self._broken_in_a_row, self._working = 0, (reading.window, reading.filters)
+            return
+        self._broken_in_a_row += 1
+        if self._broken_in_a_row >= MOST_BROKEN:
+            self._refuse_dead_search()
+
+    def _refuse_dead_search(self) -> None:
+        """TryAgainError unless a search that has worked tonight works still: what nobody can search is not empty."""
+        if self._working is None:
+            raise TryAgainError(f"no search works, though the service answers other calls: {self._failure}")
+        self._search(*self._working, 1)
 
 
 class _Reading:
@@ -162,7 +199,7 @@ class _Reading:
     def __init__(self, walk: Walk, window: Stretch, filters: Filters) -> None:
         self._walk = walk
         self.window = window
-        self._filters = filters
+        self.filters = filters
         self.ids: set[str] = set()
         self.total = 0
         self.is_too_much = False
@@ -173,14 +210,16 @@ class _Reading:
         is_whole = yield from self._read()
         if is_whole:
             return
-        if self.window.seconds > self._walk.params.smallest_window_seconds:
+        smallest = self._walk.left_broken if self.is_broken else self._walk.params.smallest_window_seconds
+        if self.window.seconds > smallest:
             self.is_too_much = True
             return
         if self.is_broken:
             return
-        axis = next((name for name in AXES if name not in self._filters), None)
+        axis = next((name for name in AXES if name not in self.filters), None)
+        self.is_broken = axis is None and not self.total  # refused as too much to the last: nobody said how much
         for value in AXES[axis] if axis else ():
-            part = _Reading(self._walk, self.window, {**self._filters, str(axis): value})
+            part = _Reading(self._walk, self.window, {**self.filters, str(axis): value})
             yield from part.pages()
             self.ids |= part.ids
             self.is_broken |= part.is_broken
@@ -190,7 +229,10 @@ class _Reading:
         params = self._walk.params
         number, listed, idle = 1, 0, 0
         while listed < params.max_results:  # what lies beyond is said again from the beginning
-            page = self._walk.ask(self.window, self._filters, number)
+            page = self._walk.ask(self.window, self.filters, number)
+            if page in NO_SUCH_USER:
+                self._walk.unknown_users.add(self.filters["user_id"])
+                return True
             if isinstance(page, Verdict):
                 self.is_broken = page is Verdict.RETRY
                 return False
@@ -212,7 +254,7 @@ class _Reading:
     @property
     def _can_split(self) -> bool:
         smallest = self._walk.params.smallest_window_seconds
-        return self.window.seconds > smallest or any(axis not in self._filters for axis in AXES)
+        return self.window.seconds > smallest or any(axis not in self.filters for axis in AXES)
 
 
 def _moment(window: Stretch) -> str:

@@ -400,6 +400,98 @@ def test_a_user_at_whom_the_service_fails_for_ever_waits_and_holds_up_nobody(ser
     assert batch.tombstones.is_empty()
 
 
+def in_search(reply: Callable[[dict[str, str]], Response | None]) -> Callable[[dict[str, str]], Response | None]:
+    return lambda form: reply(form) if form["method"] == "flickr.photos.search" else None
+
+
+@pytest.mark.parametrize("code", [10, 20, 105])
+def test_searches_that_all_fail_are_no_night_without_posts(service: Service, code: int) -> None:
+    """Seen in review: every search answered error 10, or 20, and an empty night was stored, in silence for 20."""
+    service.photos = posted(5)
+    service.fault = in_search(lambda form: fail(code))
+    with pytest.raises(TryAgainError, match=f"no search works.*error {code}.*run the same command later"):
+        night(service)
+    assert len(service.asked) < 800
+
+
+def test_a_search_that_stops_working_in_the_middle_ends_the_night(service: Service) -> None:
+    service.photos = posted(5)
+    service.fault = in_search(lambda form: fail(10) if len(service.asked) > 1 else None)
+    with pytest.raises(TryAgainError, match="error 10"):
+        night(service)
+    assert len(service.asked) < 200
+
+
+def test_a_day_that_nobody_can_search_takes_few_calls_and_the_rest_is_read(service: Service) -> None:
+    service.photos = posted(24 * 60)
+    day = NIGHT_STARTS - 7 * DAY, NIGHT_STARTS - 6 * DAY
+    touching = in_search(
+        lambda form: (
+            fail(10) if int(form["min_upload_date"]) < day[1] and day[0] <= int(form["max_upload_date"]) else None
+        )
+    )
+    service.fault = touching
+    batch = night(service, pictures=False, following=False)
+    assert batch.posts.height == 24 * 60
+    assert DAY <= batch.facts["broken_seconds"] < 2 * DAY
+    assert len(service.asked) < 300
+
+
+def test_a_night_that_was_not_over_can_be_asked_for_again_later(service: Service, tmp_path: Path) -> None:
+    """Seen in review: the journal kept saying that it was not over."""
+    service.photos = posted(3)
+    early = "Mon, 09 Mar 2026 23:50:00 GMT"
+    empty = {"stat": "ok", "photos": {"pages": 0, "total": 0, "photo": []}}
+    service.fault = in_search(lambda form: answer(empty, Date=early))
+    settings = Settings(
+        flickr_url=f"{service.base}/services/rest/", flickr_key=SecretStr(KEY), state_folder=tmp_path / "state"
+    )
+    params = IngestParams(source="flickr", **FAST)
+    with (
+        pytest.raises(UserError, match="not over"),
+        open_flickr(settings, params, journal=tmp_path / "journal") as source,
+    ):
+        source.night(SPAN, memory())
+    service.fault = lambda form: None
+    with open_flickr(settings, params, journal=tmp_path / "journal") as source:
+        assert source.night(SPAN, memory()).posts.height == 3
+
+
+@pytest.mark.parametrize("code", [2, 5])
+def test_a_followed_user_who_left_holds_up_nobody(service: Service, code: int) -> None:
+    service.photos = posted(6)
+    service.fault = in_search(lambda form: fail(code, "Unknown user") if form["user_id"] == "9@N01" else None)
+    batch = night(service, sampling=SamplingParams(design="follow", users=("0@N01", "9@N01")))
+    assert batch.posts["post_id"].to_list() == ["3", "6"]
+    assert [one for one in batch.notes if one.startswith("9@N01: the service knows no such user")]
+
+
+def test_following_nobody_is_a_mistake(service: Service) -> None:
+    with pytest.raises(UserError, match=r"ingest.sampling.users names nobody"):
+        night(service, sampling=SamplingParams(design="follow"))
+
+
+def test_when_no_user_can_be_asked_for_five_are_tried_and_all_wait(service: Service) -> None:
+    service.photos = [photo(number, NIGHT_STARTS, owner=f"{number}@N01") for number in range(1, 31)]
+    service.fault = lambda form: fail(105) if form["method"] == "flickr.people.getInfo" else None
+    batch = night(service, pictures=False)
+    assert (batch.posts.height, batch.facts["users_waiting"]) == (30, 30)
+    assert len({form["user_id"] for form in service.asked_for("flickr.people.getInfo")}) == 5
+
+
+def test_posts_that_could_not_be_counted_are_said(service: Service) -> None:
+    known = pl.DataFrame(
+        {
+            "post_id": ["1", "2"],
+            "user_id": ["u", "u"],
+            "posted_at": [SPAN.since - timedelta(days=6.5)] * 2,
+        }
+    ).cast(Memory().posts.schema)
+    with connected(service, calls_per_night=1) as source:
+        batch = source.night(SPAN, Memory(posts=known))
+    assert [one for one in batch.notes if one.startswith("2 posts that no search lists any more could not")]
+
+
 def test_a_lasting_fault_says_try_again_later(service: Service) -> None:
     service.fault = lambda form: Response("", 503)
     with pytest.raises(TryAgainError, match=r"127.0.0.1:\d+ is down: it answered HTTP 503, after 3 tries"):
