@@ -13,6 +13,7 @@ from flickcast.pictures import decode
 from flickcast.records import PictureChunk, Rejected, quarantine_record
 from flickcast.schemas import TABLES
 from flickcast.sources.files import UNREADABLE, members
+from flickcast.watchdog import progress
 
 CHUNK_POSTS = 500
 CHUNK_BYTES = 256 << 20  # a chunk ends early rather than fill the memory with large pictures
@@ -59,6 +60,7 @@ class Pictures:
         rejected: list[Rejected] = []
         held = 0
         for wanted in self.wanted:
+            progress()  # a hundred thousand, fetched already, take longer to decode than the watchdog waits
             try:
                 row = picture_row(wanted.post_id, wanted.fetch(wanted.where))
                 rows.append(row)
