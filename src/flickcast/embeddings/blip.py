@@ -64,7 +64,7 @@ class Pixels:
 
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         self._size = {"height": height, "width": width}
-        self._processor = checkpoint.part(BlipImageProcessor)
+        self._processor = checkpoint.pixels(BlipImageProcessor)
         self.shortest_edge = max(height, width)
         self.settings = {"processor": type(self._processor).__name__, "size": self._size}
 

@@ -15,12 +15,13 @@ from transformers.models.blip_2.modeling_blip_2 import Blip2PreTrainedModel
 class BlipTower(BlipPreTrainedModel):
     """BLIP's vision transformer."""
 
-    _keys_to_ignore_on_load_unexpected = [".*"]
+    _keys_to_ignore_on_load_unexpected = [".*"]  # noqa: RUF012 - as the library declares it
 
     def __init__(self, config: BlipConfig) -> None:
         super().__init__(config)
-        self.vision_model = BlipVisionModel._from_config(config.vision_config)
-        self.dimension = config.vision_config.hidden_size
+        vision: Any = config.vision_config
+        self.vision_model = BlipVisionModel._from_config(vision)
+        self.dimension: int = vision.hidden_size
         self.post_init()
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -35,15 +36,16 @@ class BlipTower(BlipPreTrainedModel):
 class Blip2Tower(Blip2PreTrainedModel):
     """BLIP-2's vision transformer and querying transformer."""
 
-    _keys_to_ignore_on_load_unexpected = [".*"]
-    _keep_in_fp32_modules = ["query_tokens", "qformer"]  # as in the library's own models
+    _keys_to_ignore_on_load_unexpected = [".*"]  # noqa: RUF012 - as the library declares it
+    _keep_in_fp32_modules = ["query_tokens", "qformer"]  # noqa: RUF012 - as in the library's own models
 
     def __init__(self, config: Blip2Config) -> None:
         super().__init__(config)
+        queries: Any = config.qformer_config
         self.vision_model = Blip2VisionModel._from_config(config.vision_config)
-        self.dimension = config.qformer_config.hidden_size
+        self.dimension: int = queries.hidden_size
         self.query_tokens = nn.Parameter(torch.zeros(1, config.num_query_tokens, self.dimension))
-        self.qformer = Blip2QFormerModel._from_config(config.qformer_config)
+        self.qformer = Blip2QFormerModel._from_config(queries)
         self.post_init()
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ _ROWS = {"cpu": 2, "cuda": 32}
 
 
 class Captioner(Protocol):
-    """Says what a picture shows: `prepare` in any thread, one post at a time, `generate` in one thread, many at once."""
+    """Says what pictures show: `prepare` in any thread, one post at a time, `generate` in one thread, many at once."""
 
     name: str
     version: str  # short hash of all that a caption depends on besides its input
@@ -70,8 +70,8 @@ class Blip2Captioner:
 
         self.name = checkpoint.name
         self._model = checkpoint.model(Blip2ForConditionalGeneration, choice)
-        self._tokenizer = checkpoint.part(AutoTokenizer)
         config = self._model.config
+        self._tokenizer = checkpoint.tokenizer(AutoTokenizer, config.text_config.vocab_size)
         if not config.use_decoder_only_language_model or config.image_token_id is None:
             raise UserError(
                 f"{checkpoint.folder} holds a BLIP-2 without an image token or with a language model that is no "

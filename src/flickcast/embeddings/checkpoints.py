@@ -1,4 +1,4 @@
-"""Folders of weights as transformers saves them: found on this machine, hashed, and opened without running their code."""
+"""Folders of weights as transformers saves them: found on this machine, hashed, opened without running any code."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flickcast.embeddings.passes import is_out_of_memory
 from flickcast.embeddings.protocol import Choice
 from flickcast.errors import UserError
 
@@ -15,6 +16,7 @@ CONFIG = "config.json"
 FILES = ("*.safetensors", "*.json", "*.txt")
 # A text is cut to so many characters a token before it is read: a title of a megabyte would take minutes.
 _MOST_CHARACTERS = 40
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -45,20 +47,32 @@ class Checkpoint:
             raise self._not_its_weights(f"{len(missing)} tensors are missing, first {missing[0]}")
         return model.eval().to(device())
 
-    def part(self, kind: Any) -> Any:
-        """Its tokenizer or image processor. UserError if the folder's files do not describe one."""
+    def pixels(self, kind: Any) -> Any:
+        """Its image processor. UserError if the folder's files do not describe one."""
         return self._opened(kind)
 
+    def tokenizer(self, kind: Any, vocabulary: int) -> Any:
+        """Its tokenizer. UserError if the folder lacks it, or it makes tokens that the model does not know."""
+        # The library would make one that knows no word.
+        if not any((self.folder / file).is_file() for file in _VOCABULARIES):
+            raise self._not_its_weights(f"it lacks {' or '.join(_VOCABULARIES)}")
+        tokenizer = self._opened(kind)
+        if (most := max(tokenizer.get_vocab().values(), default=0)) >= vocabulary:
+            raise self._not_its_weights(f"its tokenizer makes token {most}, and its model knows {vocabulary}")
+        return tokenizer
+
     def _opened(self, kind: Any, **options: Any) -> Any:
-        from safetensors import SafetensorError
         from transformers.utils import logging
 
         logging.disable_progress_bar()
         logging.set_verbosity_error()  # it lists the tensors of parts that we do not use
         try:
             return kind.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False, **options)
-        # Wrong shapes, broken JSON, a missing file, values of a wrong type: each comes as another class.
-        except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        # Wrong shapes, broken JSON, a missing file, values of a wrong type: each comes as another class, and a broken
+        # tokenizer.json as Exception itself.
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
             raise self._not_its_weights(_first_line(error)) from None
 
     def _not_its_weights(self, problem: str) -> UserError:
@@ -92,7 +106,9 @@ def _folder(name: str, choice: Choice, repository: str) -> Path:
         if (folder := choice.root / choice.weights).is_dir():
             return folder
         if folder.exists() or not _REPOSITORY.fullmatch(choice.weights):
-            raise UserError(f"embed.weights.{name} names {folder}, which is no folder. Correct the path in params.yaml.")
+            raise UserError(
+                f"embed.weights.{name} names {folder}, which is no folder. Correct the path in params.yaml."
+            )
     repository = choice.weights or repository
     if (cached := _cached(repository)) is not None:
         return cached
@@ -111,8 +127,8 @@ def _cached(repository: str) -> Path | None:
 
 def _config(name: str, folder: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        return {"model_type": None} | config
+        config: dict[str, Any] = {"model_type": None} | json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return config
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{folder / CONFIG} of encoder {name} cannot be read: {_first_line(error)}") from None
 
@@ -140,4 +156,7 @@ def words(tokenizer: Any, text: str, most: int) -> list[int]:
     plain = text[: most * _MOST_CHARACTERS].encode("utf-8", "replace").decode()  # a lone surrogate is no text
     found = tokenizer(plain, add_special_tokens=False, verbose=False)["input_ids"]
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    return [token for token in found if token not in special or token == tokenizer.unk_token_id][:most]
+    ends = {tokenizer.bos_token_id, tokenizer.eos_token_id}
+    if tokenizer.unk_token_id not in ends:  # as it is in OPT
+        special -= {tokenizer.unk_token_id}
+    return [token for token in found if token not in special][:most]

@@ -41,16 +41,16 @@ class ViltEncoder:
 
         self.name = checkpoint.name
         self._model = checkpoint.model(ViltModel, choice)
-        self._tokenizer = checkpoint.part(BertTokenizer)
-        self._processor = checkpoint.part(ViltImageProcessor)
+        self._tokenizer = checkpoint.tokenizer(BertTokenizer, self._model.config.vocab_size)
+        self._processor = checkpoint.pixels(ViltImageProcessor)
         self._threads = choice.threads
         self.rows = _ROWS[self._model.device.type]
         self.dimension: int = self._model.config.hidden_size
-        self.shortest_edge: int | None = self._processor.size["shortest_edge"]
         self._cell: int = self._processor.size_divisor
-        self._short, self._long = (
-            int(edge) // self._cell * self._cell for edge in (self.shortest_edge, _LONGEST * self.shortest_edge)
-        )
+        short: int = self._processor.size["shortest_edge"]
+        self.shortest_edge: int | None = short
+        self._short: int = short // self._cell * self._cell
+        self._long: int = int(_LONGEST * short) // self._cell * self._cell
         processor = type(self._processor).__name__
         self.version = checkpoint.version({"numbers": choice.number_type, "processor": processor, "thin": self._thin})
 

@@ -133,7 +133,9 @@ def test_a_pickle_is_refused_and_not_opened(tmp_path, name):
 
 
 def test_a_model_of_another_type_is_refused(folders):
-    with pytest.raises(UserError, match="holds a model of type blip-2, but encoder blip-picture needs one of type blip"):
+    with pytest.raises(
+        UserError, match="holds a model of type blip-2, but encoder blip-picture needs one of type blip"
+    ):
         blip.build(blip.BLIP, Choice(weights=str(folders[blip.BLIP_2])))
 
 

@@ -101,7 +101,8 @@ def test_a_text_cannot_spell_the_models_own_signs(encoder):
 def test_the_version_names_weights_tokens_preprocessing_and_number_type(tmp_path):
     folder = tiny.save_vilt(tmp_path)
     versions = [build(folder).version, build(folder, number_type="bfloat16").version]
-    for file, change in (("preprocessor_config.json", {"image_std": [0.4] * 3}), ("tokenizer.json", {"version": "1.0 "})):
+    changes = {"preprocessor_config.json": {"image_std": [0.4] * 3}, "tokenizer_config.json": {"note": "another"}}
+    for file, change in changes.items():
         path = folder / file
         before = path.read_text()
         path.write_text(json.dumps(json.loads(before) | change))
@@ -146,3 +147,17 @@ def test_a_folder_that_lacks_a_part_is_one_sentence(tmp_path, file):
     (folder / file).unlink()
     with pytest.raises(UserError, match=r"^[^\n]*vilt-both[^\n]*$"):
         build(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [("{}", "does not hold"), (None, "makes token 40, and its model knows 17")]
+)
+def test_a_tokenizer_that_is_not_the_models_is_one_sentence(tmp_path, content, problem):
+    folder = tiny.save_vilt(tmp_path)
+    path = folder / "tokenizer.json"
+    foreign = json.loads(path.read_text())
+    foreign["model"]["vocab"]["castle"] = 40
+    path.write_text(content or json.dumps(foreign))
+    with pytest.raises(UserError, match=problem) as caught:
+        build(folder)
+    assert "\n" not in str(caught.value)
