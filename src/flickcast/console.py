@@ -53,7 +53,7 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Advance]:
     """A bar on a terminal, a line a minute elsewhere; call the value with the number of finished items."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and total:
         text = TextColumn("{task.description}", markup=False)  # it can name a user, and a user's id can be anything
         columns = text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         with Progress(*columns, console=stderr(), transient=True) as bar:

@@ -17,8 +17,8 @@ LATEST = 7  # and so many how dense uploads lie
 ENOUGH_NIGHTS = 5
 SAME_WEEKDAYS = 3
 # A night came short with less than this share of what is usual on its weekday, and of the least that was ever seen:
-# uploads of one weekday differ by a factor of 1.2 or so from week to week, those of weekdays by more than 2.
-SHORT_SHARE, SHORT_OF_LEAST = 0.7, 0.9
+# uploads of one weekday differ by a factor of 1.2 or so from week to week (simulated: up to 2), weekdays by more.
+SHORT_SHARE, SHORT_OF_LEAST = 0.7, 0.8
 SHORT_READ = 0.97  # so did one that was given less than this share of what it was told of
 ENOUGH_POSTS = 200  # a small night differs by chance
 EXPECTED_IN_HOUR = 15.0  # an hour without a post is no chance where so many are usual (e^-15)
