@@ -6,6 +6,7 @@ there are only two legal states). Parts are never rewritten, with one exception:
 anew under another name, which the manifest then lists in place of the old one.
 """
 
+import glob
 import hashlib
 import io
 import json
@@ -30,6 +31,7 @@ Json = dict[str, Any]
 def publish(path: Path, content: bytes) -> None:
     """Put a whole file in place: the old one or the new one is there at every moment, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_behind(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -41,6 +43,24 @@ def publish(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _remove_left_behind(path: Path) -> None:
+    """What processes that died while they published this file have written of it."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        process = temporary.name.split(".")[-2]
+        if process.isdecimal() and not _is_alive(int(process)):
+            temporary.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def publish_json(path: Path, content: Any) -> None:

@@ -39,23 +39,29 @@ def ingest(ws: Workspace) -> StageReport:
     if ws.params.ingest.source == "files" or night is None:
         with ws.appending("ingest"):
             return StageReport("ingest", {"stored": 0}, ("Posts come by `flickcast import`: nothing to ask for.",))
-    name = night.isoformat()
-    if (done := ws.manifest("ingest").batches.get(name)) is not None:
-        return StageReport("ingest", done, (f"The night of {name} is already stored.",))
+    journal = ws.state_folder / "ingest" / f"{night.isoformat()}.journal"
+    with watchdog(STUCK_SECONDS, ws.state_folder / "logs" / "ingest-stuck.log"):
+        if (done := ws.manifest("ingest").batches.get(night.isoformat())) is None:
+            return _ask_for(ws, night, journal)
+        journal.unlink(missing_ok=True)  # there still, if it was killed just after the night was stored
+        return StageReport("ingest", done, (f"The night of {night} is already stored.",))
+
+
+def _ask_for(ws: Workspace, night: date, journal: Path) -> StageReport:
     from flickcast.sources.flickr import open_flickr
 
     past, started = _past_nights(ws), time.monotonic()
     asking = open_flickr(
         load_settings(),
         ws.params.ingest,
-        journal=ws.state_folder / "ingest" / f"{name}.journal",
+        journal=journal,
         maturity_days=ws.params.label.maturity_days,
         seed=ws.params.seed,
     )
-    with watchdog(STUCK_SECONDS, ws.state_folder / "logs" / "ingest-stuck.log"), asking as source:
+    with asking as source:
         batch = source.night(night_span(ws, night), _memory(ws, past))
         batch = replace(batch, facts=batch.facts | {"short": shortness(batch.facts, past)})
-        report = store(ws, batch, name, night_bounds(night)[1], part=name)
+        report = store(ws, batch, night.isoformat(), night_bounds(night)[1], part=night.isoformat())
         source.session.done()
     facts = {"planned": planned(ws, night), "hours_taken": round((time.monotonic() - started) / 3600, 2)}
     return StageReport("ingest", report.facts | facts, report.notes)
