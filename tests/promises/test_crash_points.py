@@ -1,47 +1,17 @@
 """Promise 2, at the smallest scale: a run that dies at its k-th write, for every k, is made good by running again."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
+from disk_writes import DURABLE, Died, disk_writes
 
-from flickcast.records import Batch, PictureChunk, Rejected
+from flickcast.records import Batch, PictureChunk, ReadPictures, Rejected, quarantine_record
 from flickcast.stages import store
 from flickcast.workspace import Workspace, create_workspace
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-class Died(BaseException):
-    """What the run dies of; nothing in the code catches it."""
-
-
-@contextmanager
-def dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Let the step-th write to disk (fsync or rename) kill the run, before or after it has had its effect.
-
-    A dead process tidies nothing up, so unlink does nothing either.
-    """
-    seen: list[str] = []
-
-    def counted(name: str, real: Callable[..., None]) -> Callable[..., None]:
-        def call(*arguments: object) -> None:
-            seen.append(name)
-            if len(seen) == step:
-                raise Died
-            real(*arguments)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", counted("fsync", os.fsync))
-        patch.setattr(os, "replace", counted("replace", os.replace))
-        patch.setattr(Path, "unlink", lambda *_, **__: None)
-        yield seen
 
 
 def batch() -> Batch:
@@ -62,7 +32,9 @@ def batch() -> Batch:
         observations=pl.DataFrame({"post_id": ["1", "2"], "observed_at": [MOMENT] * 2, "views": [1, 2]}),
         found=3,
         rejected=(Rejected(b"{}", "no id"),),
-        pictures=(PictureChunk(picture, (Rejected(b"broken", "not a picture"),)),),
+        pictures=ReadPictures(
+            (PictureChunk(picture, (Rejected(quarantine_record("2", "sha", b"broken"), "not a picture"),)),)
+        ),
     )
 
 
@@ -76,20 +48,18 @@ def tables(root: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_batch_that_dies_at_any_write_is_the_same_after_a_rerun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_that_dies_at_any_write_is_the_same_after_a_rerun(tmp_path: Path) -> None:
     def fresh(name: str) -> Workspace:
         create_workspace(tmp_path / name)
         return Workspace(tmp_path / name)
 
     clean = fresh("clean")
-    with dying_at(0, monkeypatch) as writes:
+    with disk_writes(tmp_path, kinds=DURABLE) as writes:
         store(clean, batch(), "2026-03-01", MOMENT, part="2026-03-01")
     assert len(writes) > 20, "the count of writes must see them all"
     for step in range(1, len(writes) + 1):
         ws = fresh(f"died-{step}")
-        with dying_at(step, monkeypatch), pytest.raises(Died):
+        with disk_writes(tmp_path, step=step, kinds=DURABLE), pytest.raises(Died):
             store(ws, batch(), "2026-03-01", MOMENT, part="2026-03-01")
         assert ws.read("posts").height in (0, 2), f"half a batch is visible after write {step}"
         store(ws, batch(), "2026-03-01", MOMENT, part="2026-03-01")

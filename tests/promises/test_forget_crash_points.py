@@ -1,47 +1,21 @@
 """Forgetting that dies, or is refused, at its k-th write, for every k: done again, it is as if nothing had happened."""
 
-import os
+import errno
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import table_rows as rows
+from disk_writes import DURABLE, Died, Trouble, death, disk_writes, refusal
 
 from flickcast import stages
-from flickcast.records import Batch, PictureChunk, Rejected, quarantine_record, quarantine_rows
+from flickcast.records import Batch, PictureChunk, ReadPictures, Rejected, quarantine_record, quarantine_rows
 from flickcast.schemas import TABLES
 from flickcast.stages.forgetting import forget
 from flickcast.workspace import Workspace, create_workspace
 
 MOMENT, LATER = rows.day(0), datetime(2026, 3, 1, tzinfo=UTC)
-WRITES = ((os, "fsync"), (os, "replace"), (Path, "unlink"))
-
-
-class Died(BaseException):
-    """What the run dies of; nothing in the code catches it."""
-
-
-@contextmanager
-def stopping_at(step: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Let the step-th write to disk (fsync, rename or unlink) fail; after a death nothing has an effect any more."""
-    seen: list[str] = []
-
-    def counted(name: str, real: Callable[..., None]) -> Callable[..., None]:
-        def call(*arguments: object, **options: object) -> None:
-            seen.append(name)
-            if len(seen) == step or (len(seen) > step > 0 and isinstance(error, Died)):
-                raise error
-            real(*arguments, **options)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        for owner, name in WRITES:
-            patch.setattr(owner, name, counted(name, getattr(owner, name)))
-        yield seen
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +26,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ws = Workspace(root)
     for number, ids in enumerate((("1", "2"), ("3", "4"))):
         stages.store(ws, _batch(ids), f"2026-03-0{number + 1}", MOMENT, part=f"2026-03-0{number + 1}")
-    vectors = [{"post_id": one, "picture": [1.0, 0.0], "text": [0.0, 1.0]} for one in ("1", "2", "3", "4")]
+    vectors = {one: [1.0, 0.0] for one in ("1", "2", "3", "4")}
     broken = [Rejected(quarantine_record(one, "sha", b"broken"), "broken") for one in ("1", "2")]
     with ws.appending("embed") as appender:
-        appender.append("embeddings/flickcast-tiny", "night", rows.vectors(*vectors))
+        appender.append("embeddings/flickcast-tiny-picture", "night", rows.embeddings(**vectors))
         appender.append("quarantine/embed", "night", quarantine_rows("embed", "images", broken, MOMENT))
     for stage in (stages.labels, stages.aggregate, stages.features):
         stage(ws)
@@ -82,7 +56,7 @@ def _batch(ids: tuple[str, str]) -> Batch:
         observations=rows.observations(*({"post_id": one, "observed_at": rows.day(8), "views": 5} for one in ids)),
         found=3,
         rejected=(Rejected(b'{"photo": {"id": "9%s", "owner": "u1"}}' % ids[0].encode(), "no time of posting"),),
-        pictures=(PictureChunk(pictures),),
+        pictures=ReadPictures((PictureChunk(pictures),)),
     )
 
 
@@ -101,22 +75,20 @@ def tidied(root: Path) -> dict[str, bytes]:
     return state(root)
 
 
-@pytest.mark.parametrize("error", [Died(), OSError(28, "No space left on device")], ids=["death", "full disk"])
-def test_a_user_is_forgotten_whole_whichever_write_stops_it(
-    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
+@pytest.mark.parametrize("trouble", [death(), refusal(errno.ENOSPC)], ids=["death", "full disk"])
+def test_a_user_is_forgotten_whole_whichever_write_stops_it(filled: Path, tmp_path: Path, trouble: Trouble) -> None:
     def fresh(name: str) -> Path:
         return Path(shutil.copytree(filled, tmp_path / name))
 
     clean = fresh("clean")
-    with stopping_at(0, error, monkeypatch) as writes:
+    with disk_writes(tmp_path, kinds=DURABLE) as writes:
         forget(Workspace(clean), "user", {"u1"}, LATER)
     expected = tidied(clean)
     assert "data/posts/2026-03-01~1.parquet" in expected
     assert len(writes) > 60, "the count of writes must see them all"
     for step in range(1, len(writes) + 1):
         root = fresh(f"stopped-{step}")
-        with stopping_at(step, error, monkeypatch), pytest.raises(type(error)):
+        with disk_writes(tmp_path, step=step, trouble=trouble, kinds=DURABLE), pytest.raises((Died, OSError)):
             forget(Workspace(root), "user", {"u1"}, LATER)
         told = f"stopped at write {step}: {writes[step - 1]}"
         assert set(Workspace(root).read("posts").filter(rows.pl.col("user_id") == "u2")["post_id"]) == {"2", "4"}, told
