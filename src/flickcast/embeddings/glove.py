@@ -25,6 +25,7 @@ from flickcast.embeddings.fitted import (
     State,
     TooFewTextsError,
     corpus,
+    is_fitted,
     load_state,
     readable,
     save_state,
@@ -211,6 +212,13 @@ FAMILIES = {
     "glove-text": Family(
         build,
         meaning="the mean of the words' GloVe vectors, from a file you bring, in 20 dimensions learned from the corpus",
-        facts={"text": "plain", "fit": fit, "least_texts": LEAST_TEXTS},
+        facts={
+            "reads": ("text",),
+            "text": "words",
+            "dimension": _DIMENSIONS,
+            "fit": fit,
+            "least_texts": LEAST_TEXTS,
+            "here": lambda choice: is_fitted("glove-text", choice.root),
+        },
     )
 }

@@ -17,6 +17,7 @@ from flickcast.embeddings.fitted import (
     State,
     TooFewTextsError,
     corpus,
+    is_fitted,
     load_state,
     readable,
     save_state,
@@ -99,6 +100,12 @@ FAMILIES = {
     "lsa-text": Family(
         build,
         meaning="title and tags by latent semantic analysis, learned from the corpus",
-        facts={"text": "plain", "fit": fit, "least_texts": LEAST_TEXTS},
+        facts={
+            "reads": ("text",),
+            "text": "words",
+            "fit": fit,
+            "least_texts": LEAST_TEXTS,
+            "here": lambda choice: is_fitted("lsa-text", choice.root),
+        },
     )
 }
