@@ -21,7 +21,7 @@ from flickcast.evaluation import paired_difference, user_mean
 from flickcast.labels import popularity_labels
 from flickcast.metrics import bootstrap_interval, measures
 from flickcast.models.recipes import RECIPES
-from flickcast.models.rows import gather
+from flickcast.models.rows import VECTOR, gather
 from flickcast.params import Params, read_yaml
 from flickcast.records import Batch
 from flickcast.schemas import TABLES
@@ -30,7 +30,7 @@ from flickcast.splits import time_split, user_folds
 from flickcast.workspace import template_root
 
 PARAMS = Params()
-NO_VECTORS = TABLES["embeddings"].empty()
+NO_VECTORS = pl.DataFrame(schema={"post_id": pl.String, "picture": VECTOR, "text": VECTOR})
 ROUNDS, FOLDS, SEED = 1000, 5, 0
 SHOWN = ("src", "mae", "mape")
 USER_COUNTS = ("photo_count", "followers", "following", "total_faves", "faves_given")

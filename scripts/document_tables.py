@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flickcast.schemas import TABLES, Table
+from flickcast.schemas import TABLES, VECTOR, Column, Table
 
 TARGET = Path(__file__).parents[1] / "docs" / "tables.md"
 
@@ -16,7 +16,7 @@ def page() -> str:
 def section(table: Table) -> str:
     """One table: what it is, its key, its columns."""
     rows = "".join(
-        f"| `{name}` | {column.dtype} | {'' if column.nullable else 'always'} | {column.meaning} |\n"
+        f"| `{name}` | {kind(column)} | {'' if column.nullable else 'always'} | {column.meaning} |\n"
         for name, column in table.columns.items()
     )
     key = ", ".join(f"`{name}`" for name in table.key)
@@ -24,6 +24,11 @@ def section(table: Table) -> str:
         f"\n## {table.name}\n\n{table.meaning} Key: {key}. Written by `{table.owner}`.\n\n"
         f"| column | type | there | meaning |\n| --- | --- | --- | --- |\n{rows}"
     )
+
+
+def kind(column: Column) -> str:
+    """A column's type; of vectors only that they are all of one length."""
+    return "Array(Float16, of one length)" if column.dtype == VECTOR else str(column.dtype)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 It knows nothing of real photographs: for these, set embed.encoder in params.yaml to one of open_clip's models.
 Run `python scripts/train_tiny_clip.py` after a change of simulate/pictures.py or of the words in simulate/text.py;
 it takes some minutes on one core, writes the weights into the package and says how well they read unseen pictures.
+Then run `python scripts/make_canaries.py`.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
 from flickcast.embeddings.encoders import load_encoder
+from flickcast.embeddings.protocol import Sample
 from flickcast.embeddings.step import prompt
 from flickcast.params import EmbedParams
 from flickcast.simulate.pictures import ANGLES, COLOURS, COUNTS, SHAPES, Appearance, render
@@ -144,14 +146,16 @@ def train(model: open_clip.CLIP, pictures: Pictures, steps: int, rng: np.random.
 
 def report() -> None:
     """How well the weights in the package find the concept of unseen pictures among all concepts."""
-    encoder = load_encoder(EmbedParams(encoder=NAME, pretrained=None))
+    params = EmbedParams(encoder=NAME, pretrained=None)
+    pictures, texts = (load_encoder(name, params) for name in params.pair)
     rng = np.random.default_rng(UNSEEN_SEED)
     concepts = np.repeat(np.arange(len(CONCEPTS)), 3)
-    seen, _ = encoder.embed_pictures([render(appearance(int(concept), rng)) for concept in concepts])
-    read = encoder.embed_texts([prompt(word, [word]) for _, word in CONCEPTS])
+    drawn = [Image.open(io.BytesIO(render(appearance(int(concept), rng)))) for concept in concepts]
+    seen = pictures.encode([pictures.prepare(Sample(picture=picture)) for picture in drawn])
+    read = texts.encode([texts.prepare(Sample(text=prompt(word, [word]))) for _, word in CONCEPTS])
     best = np.argsort(-seen @ read.T, axis=1)[:, :5]
     parents = np.array([subcategory for subcategory, _ in CONCEPTS])
-    print(f"version {encoder.version}, {len(concepts)} unseen pictures, {len(CONCEPTS)} concepts")
+    print(f"versions {pictures.version} {texts.version}, {len(concepts)} unseen pictures, {len(CONCEPTS)} concepts")
     print(
         f"concept: top-1 {np.mean(best[:, 0] == concepts):.3f}, top-5 {np.mean((concepts == best.T).any(axis=0)):.3f}"
     )

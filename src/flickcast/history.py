@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 Json = dict[str, Any]
-OWN_FILES = ("dvc.yaml", "dvc.lock", "params.yaml", "night.yaml", "recipes", ".gitignore", ".dvcignore")
+OWN_FILES = (
+    *("dvc.yaml", "dvc.lock", "params.yaml", "night.yaml", "recipes", ".gitignore", ".dvcignore"),
+    "encoders/canaries",
+)
 FINISHED = "manifests/nights.json"
 FIRST_COMMIT = (*OWN_FILES, "prefect.yaml", ".dvc/config", ".dvc/.gitignore")
 

@@ -56,11 +56,33 @@ class IngestParams(Section):
 
 
 class EmbedParams(Section):
-    """Which encoder turns pictures and texts into vectors."""
+    """Which encoders turn pictures and texts into vectors, and how."""
 
-    encoder: str = "ViT-B-32"
+    encoder: str = Field("ViT-B-32", description="the pair that is always computed: <encoder>-picture, <encoder>-text")
     pretrained: str | None = "laion2b_s34b_b79k"
+    others: tuple[str, ...] = Field((), description="further encoders; `flickcast encoders list` names them")
+    weights: dict[str, str] = Field(default_factory=dict, description="where theirs are: a path, a repository or a tag")
+    number_type: Literal["float32", "bfloat16", "float16"] = Field("float32", description="in which models compute")
     batch_size: int = Field(64, ge=1)
+    compile: bool = Field(False, description="let torch compile the models")
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The encoders of pictures and of texts whose vectors lie in one space."""
+        return f"{self.encoder}-picture", f"{self.encoder}-text"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All encoders that a night runs, each once."""
+        return tuple(dict.fromkeys((*self.pair, *self.others)))
+
+
+class ComputeParams(Section):
+    """Where vectors are computed; never changes them, so that another choice computes nothing anew."""
+
+    engine: Literal["local", "dask", "ray"] = Field("local", description="dask and ray: extras of the same names")
+    workers: int | None = Field(None, ge=1, description="processes; default: one per GPU, else one per four cores")
+    address: str | None = Field(None, description="of a dask or ray cluster; default: one on this machine")
 
 
 class FeatureParams(Section):
@@ -120,6 +142,7 @@ class Params(Section):
     label: LabelParams = LabelParams()
     ingest: IngestParams = IngestParams()
     embed: EmbedParams = EmbedParams()
+    compute: ComputeParams = ComputeParams()
     features: FeatureParams = FeatureParams()
     train: TrainParams = TrainParams()
     evaluate: EvaluateParams = EvaluateParams()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # with Pillow 13.0; for JPEG that is a progressive one in CMYK).
 MOST_PIXELS = {"JPEG": 25_000_000, "PNG": 36_000_000, "GIF": 36_000_000, "WEBP": 18_000_000}
 FORMATS = tuple(MOST_PIXELS)
+JPEGS = ("JPEG", "MPO")  # MPO: several JPEGs, of which the first one counts
 # Every scan of a JPEG passes over all pixels and may be 14 bytes long: a file of 64 MiB could take hours. Usual are 10.
 MOST_SCANNED = 64 * MOST_PIXELS["JPEG"]
 SCAN = b"\xff\xda"
@@ -27,15 +28,19 @@ class Picture:
     mode: str
 
 
-def decode(content: bytes) -> Picture | str:
-    """The picture, or why it cannot be had, in words that go on after "the picture"; never raises on bad bytes."""
+def decode(content: bytes, shortest_edge: int | None = None) -> Picture | str:
+    """The picture, or why it cannot be had, in words that go on after "the picture"; never raises on bad bytes.
+
+    With `shortest_edge`, a JPEG is decoded at the smallest of its scales (1, 1/2, 1/4, 1/8) that keeps the shorter side
+    at least so long: the decoder then never makes the pixels that are left out.
+    """
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes that our own limit refuses
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _refusal(image, content) or _loaded(image)
+                return _refusal(image, content) or _loaded(image, shortest_edge)
     except MemoryError:
         raise
     # Broken files make Pillow raise OSError, SyntaxError, ValueError, struct.error, zlib.error, IndexError, ...
@@ -43,14 +48,16 @@ def decode(content: bytes) -> Picture | str:
         return f"does not decode ({type(error).__name__}: {_without_address(error)})"
 
 
-def _loaded(image: "Image") -> Picture:
+def _loaded(image: "Image", shortest_edge: int | None) -> Picture:
+    if shortest_edge is not None and image.format in JPEGS:
+        image.draft(None, (shortest_edge, shortest_edge))
     image.load()
     return Picture(image.convert("RGB"), image.mode)
 
 
 def _refusal(image: "Image", content: bytes) -> str | None:
     width, height = image.size
-    kind = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: several JPEGs, of which the first one counts
+    kind = "JPEG" if image.format in JPEGS else str(image.format)
     if width * height > MOST_PIXELS[kind]:
         return f"has {width} x {height} pixels, more than {MOST_PIXELS[kind] // 1_000_000} million"
     if max(width, height) > MOST_ELONGATED * min(width, height):

@@ -12,6 +12,8 @@ from flickcast.errors import CheckError
 TIME = pl.Datetime("us", "UTC")
 # No service we read is older; a posting time before it was edited by its owner (seen: January 1970).
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+# A vector's length is its encoder's and only known at run time: 0 stands for any. Within a table all have one length.
+VECTOR = pl.Array(pl.Float16, 0)
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,15 @@ class Table:
         """The same rows with every column of the schema, in order and type; absent ones become null."""
         missing = [pl.lit(None, dtype=c.dtype).alias(n) for n, c in self.columns.items() if n not in rows.columns]
         extra = [name for name in rows.columns if name not in self.columns] if self.open_ended else []
-        cast = [pl.col(name).cast(column.dtype) for name, column in self.columns.items()]
+        cast = [pl.col(name).cast(_dtype(column, rows, name)) for name, column in self.columns.items()]
         return rows.with_columns(missing).select(cast + [pl.col(name) for name in extra])
+
+
+def _dtype(column: Column, rows: pl.DataFrame, name: str) -> Any:
+    """The column's type; a vector column keeps the length that it has."""
+    found = rows.schema.get(name)
+    is_vector = column.dtype == VECTOR and isinstance(found, pl.Array) and found.inner == pl.Float16
+    return found if is_vector else column.dtype
 
 
 def _id(meaning: str) -> Column:
@@ -210,12 +219,11 @@ TABLES: dict[str, Table] = {
             ("post_id",),
             {
                 "post_id": POST_ID,
-                "encoder_version": Column(pl.String, "hash of the weights and preprocessing", False),
-                "input_sha256": Column(pl.String, "of the picture and the text", False),
-                "picture": Column(pl.List(pl.Float32), "unit vector of the picture"),
-                "text": Column(pl.List(pl.Float32), "unit vector of title and tags"),
+                "encoder_version": Column(pl.String, "hash of weights, configuration and preprocessing", False),
+                "input_sha256": Column(pl.String, "of the picture, of the text, or of both", False),
+                "vector": Column(VECTOR, "as long as the encoder's; null where the input could not be embedded"),
             },
-            "One folder per encoder, embeddings/<encoder>: vectors of pictures and texts.",
+            "One folder per encoder, embeddings/<encoder>: a vector of each post's picture, its text, or both.",
         ),
         Table(
             "labels",
@@ -318,5 +326,7 @@ def _pandera_schema(table: Table) -> Any:
             checks.append(pa.Check.isin(column.one_of))
         if column.earliest is not None:
             checks.append(pa.Check.ge(column.earliest))
-        columns[name] = pa.Column(column.dtype, checks, nullable=column.nullable)
+        # `conform` sees to the type of vectors, whose length pandera cannot know
+        dtype = None if column.dtype == VECTOR else column.dtype
+        columns[name] = pa.Column(dtype, checks, nullable=column.nullable)
     return pa.DataFrameSchema(columns, strict=not table.open_ended, unique=list(table.key))

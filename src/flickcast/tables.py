@@ -167,6 +167,17 @@ class Store:
         frame = pl.scan_parquet(paths, glob=False) if paths else table_named(name).empty().lazy()
         return frame.select(columns) if columns is not None else frame
 
+    def places(self, name: str, columns: Sequence[str]) -> pl.DataFrame:
+        """The named columns of all rows, and in `part` the name of the part that each row is in."""
+        paths = self.parts(name)
+        if name != "images":
+            self._verify(name, paths)
+        if not paths:
+            return self.read(name, columns).with_columns(part=pl.lit("", pl.String))
+        rows = pl.scan_parquet(paths, glob=False, include_file_paths="part").select(*columns, "part").collect()
+        names = {str(path): path.name.removesuffix(".parquet") for path in paths}
+        return rows.with_columns(pl.col("part").replace_strict(names, return_dtype=pl.String))
+
     def replace(self, name: str, rows: pl.DataFrame) -> None:
         """Write a derived table whole (its owner is a stage that computes it anew each time)."""
         facts = publish_parquet(self.folder(name) / "part.parquet", check(name, rows))

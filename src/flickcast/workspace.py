@@ -9,8 +9,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from flickcast.errors import FlickcastError, TryAgainError, UserError, nearest
 from flickcast.params import Params, read_night, read_params
@@ -18,7 +20,7 @@ from flickcast.records import Forgotten, StageReport
 from flickcast.schemas import EARLIEST
 from flickcast.tables import Store, publish, publish_json
 
-WRITTEN = (".flickcast", "data", "manifests", "metrics", "models", "plots", "reports")
+WRITTEN = (".flickcast", "data", "encoders", "manifests", "metrics", "models", "plots", "reports")
 LOCK_WAIT_SECONDS = 600.0  # a killed flow may leave its stage running: wait for it, longer than a stage takes
 
 
@@ -46,8 +48,19 @@ class Workspace(Store):
         publish(self.root / "night.yaml", f"date: '{night.isoformat()}'\n".encode())
 
     def vectors(self) -> pl.DataFrame:
-        """The embeddings of the encoder in use."""
-        return self.read(f"embeddings/{self.params.embed.encoder}")
+        """The vectors of `embed.encoder`, one row per post that has any: post_id, picture, text."""
+        pictures, texts = (
+            self.read(f"embeddings/{name}", ("post_id", "vector")).select(
+                "post_id", pl.col("vector").arr.to_list().cast(pl.List(pl.Float32)).alias(kind)
+            )
+            for kind, name in zip(("picture", "text"), self.params.embed.pair, strict=True)
+        )
+        return pictures.join(texts, on="post_id", how="full", coalesce=True).sort("post_id")
+
+    def matrix(self, encoder: str) -> tuple[pl.Series, NDArray[np.float16]]:
+        """All vectors of an encoder: the posts that have one, and (posts, dimension)."""
+        rows = self.read(f"embeddings/{encoder}", ("post_id", "vector")).drop_nulls()
+        return rows["post_id"], rows["vector"].to_numpy()
 
     def latest_seen(self) -> datetime:
         """The latest moment known here: what stands for "now" where no night does (same data, same bytes)."""

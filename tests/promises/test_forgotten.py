@@ -138,7 +138,8 @@ def hits(root: Path) -> list[tuple[str, str]]:
 def test_the_search_finds_the_canary_before(filled: Workspace) -> None:
     found = {place.rsplit("/", 1)[0] for place, _ in hits(filled.root)}
     everywhere = {f"data/{name}" for name in ("posts", "users", "observations", "imported_labels", "images", "oracle")}
-    everywhere |= {"data/quarantine/ingest", "data/quarantine/embed", "data/embeddings/flickcast-tiny"}
+    everywhere |= {"data/quarantine/ingest", "data/quarantine/embed"}
+    everywhere |= {f"data/embeddings/flickcast-tiny-{half}" for half in ("picture", "text")}
     everywhere |= {"data/predictions", "data/labels", "data/aggregates/users", "data/features", "plots"}
     assert everywhere <= found
 
@@ -154,7 +155,8 @@ def test_nothing_of_a_forgotten_user_stays_but_the_tombstones(filled: Workspace)
     assert set(tombstones["reason"]) == {"forgotten"}
     assert report.facts["rows_removed"] == {
         "posts": 2, "users": 1, "observations": 2, "imported_labels": 2, "images": 2, "oracle": 2,
-        "quarantine/ingest": 4, "quarantine/embed": 1, "embeddings/flickcast-tiny": 2, "predictions": 2,
+        "quarantine/ingest": 4, "quarantine/embed": 1, "embeddings/flickcast-tiny-picture": 2,
+        "embeddings/flickcast-tiny-text": 2, "predictions": 2,
     }  # fmt: skip
     assert (filled.root / ".flickcast" / "logs" / "embed.log").exists(), "another id that contains this one"
 

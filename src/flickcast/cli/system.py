@@ -58,27 +58,40 @@ def _date(text: str) -> date:
 
 
 @encoders_app.command("list")
-def encoders_list(as_json: JsonOption = False) -> None:
-    """Which encoders exist, and which have their weights here."""
+def encoders_list(
+    as_json: JsonOption = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the models of open_clip without weights here.")
+    ] = False,
+) -> None:
+    """Which encoders exist, what they read, how long their vectors are, and which have their weights here."""
     from flickcast.embeddings.encoders import list_encoders
 
-    found = list_encoders()
+    found = list(list_encoders())
     if as_json:
         show({"encoders": found}, as_json=True)
         return
-    for encoder in found:
-        typer.echo(f"{encoder['encoder']:<32} {encoder['pretrained']:<40} {'here' if encoder['here'] else ''}")
+    shown = [one for one in found if everything or one["here"] or not one["of_open_clip"]]
+    for one in shown:
+        typer.echo(
+            f"{one['encoder']:<32} {' and '.join(one['reads']):<17} {one['dimension'] or '':<5} "
+            f"{'here' if one['here'] else '':<5} {one['weights']:<40} {one['meaning']}"
+        )
+    if more := len(found) - len(shown):
+        say(f"and {more} more of open_clip: `flickcast encoders list --all`")
 
 
 @encoders_app.command("pull")
 def encoders_pull(
-    name: Annotated[str, typer.Argument(help="An open_clip model, e.g. ViT-B-32.")],
-    pretrained: Annotated[str, typer.Option(help="Its pretrained tag.")] = "laion2b_s34b_b79k",
+    name: Annotated[str, typer.Argument(help="An encoder, e.g. ViT-B-32-picture, or a model of open_clip.")],
+    pretrained: Annotated[
+        str | None, typer.Option(help="Which of open_clip's weights, or another repository of the hub.")
+    ] = None,
 ) -> None:
     """Fetch an encoder's weights."""
     from flickcast.embeddings.encoders import pull
 
-    say(f"{name} ({pretrained}): {pull(name, pretrained)}")
+    say(f"{name}: {pull(name, pretrained)}")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,123 +1,155 @@
-"""Encoders: pretrained models that turn pictures and texts into unit vectors of one space."""
+"""The registry: which encoders there are by name, how each is built, and whether its weights are here."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
-from flickcast.embeddings.pretrained import PACKAGED, EncoderFiles, find, list_encoders, pull
+from flickcast.embeddings import open_clip, pretrained
+from flickcast.embeddings.pretrained import PACKAGED
+from flickcast.embeddings.protocol import Choice, Encoder, Family, Kind, Vectors
+from flickcast.errors import TryAgainError, UserError
 from flickcast.params import EmbedParams
-from flickcast.pictures import decode
 
-if TYPE_CHECKING:
-    import torch
+__all__ = [
+    "Encoder",
+    "Family",
+    "Vectors",
+    "choice_of",
+    "families",
+    "family_named",
+    "list_encoders",
+    "load_encoder",
+    "pull",
+]
 
-__all__ = ["Encoder", "OpenClipEncoder", "list_encoders", "load_encoder", "pull"]
-
-Vectors = NDArray[np.float32]
-Failures = list[tuple[int, str]]
-
-# Every pass has this many rows, the last one filled up: a vector then does not depend on its neighbours or on the
-# caller's batch size (matrix products of another shape round differently).
-_ROWS = {"cpu": 16, "cuda": 128}
-# Encoders read at most some 77 tokens; a title of a megabyte would keep the tokenizer busy for minutes.
-_MOST_CHARACTERS = 1000
-
-
-class Encoder(Protocol):
-    """Turns pictures and texts into unit vectors of one space."""
-
-    name: str
-    version: str  # short hash of weights, configuration and preprocessing
-    dimension: int
-
-    def embed_pictures(self, pictures: Sequence[bytes]) -> tuple[Vectors, Failures]:
-        """One row per picture that decodes, in order, and (index, reason) of those that do not."""
-        ...
-
-    def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """One row per text."""
-        ...
+# One file per library or idea; each has its FAMILIES by name. The models of open_clip come besides.
+_MODULES = (
+    *("statistics", "resnet", "aesthetics", "intrinsic", "blip", "vilt", "captions"),
+    *("lsa", "glove", "sentences"),
+)
+_KINDS: dict[str, tuple[Kind, ...]] = {"picture": ("picture",), "text": ("text",), "both": get_args(Kind)}
 
 
-def load_encoder(params: EmbedParams, threads: int | None = None, root: Path = Path()) -> Encoder:
-    """The encoder that params.yaml names, from weights on this machine; never reaches for the network.
+def families() -> dict[str, Family]:
+    """All encoders but those of open_clip, by name."""
+    found: dict[str, Family] = {}
+    for module in _MODULES:
+        if find_spec(name := f"flickcast.embeddings.{module}") is not None:
+            found |= getattr(import_module(name), "FAMILIES", {})
+    return found
 
-    `pretrained` may be a file, seen from `root`. UserError if the name is unknown or there are no weights here.
+
+def family_named(name: str) -> Family:
+    """The entry of an encoder. UserError if there is none, with the nearest name."""
+    known = families()
+    if name in known:
+        return known[name]
+    if half := open_clip.model_and_kind(name):
+        model, kind = half
+        pretrained.check_name(model, [*known, *(f"{one}-{kind}" for one in pretrained.models())], name)
+        return open_clip.family(kind)
+    pretrained.check_name(name, [*known, *(f"{one}-picture" for one in pretrained.models())], name)
+    raise UserError(f"'{name}' is a model of open_clip: name its half, {name}-picture or {name}-text.")
+
+
+def reads(name: str) -> tuple[Kind, ...]:
+    """What an encoder reads: its name ends in it.
+
+    >>> reads("vilt-both")
+    ('picture', 'text')
     """
-    # Its products are so small that a second thread only waits: ten times slower beside a busy process (2 cores).
-    if params.encoder == PACKAGED and threads is None:
-        threads = 1
-    return OpenClipEncoder(find(params.encoder, params.pretrained, root), threads)
+    return _KINDS[name.rpartition("-")[2]]
 
 
-class OpenClipEncoder:
-    """Any model that open_clip can build and whose weights are a safetensors file."""
-
-    def __init__(self, files: EncoderFiles, threads: int | None = None) -> None:
-        import torch
-
-        self._threads = threads or torch.get_num_threads()
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model, self._preprocess, self._tokenize = files.open(self._device)
-        self.name = files.name
-        self.version = files.version(self._model.visual.preprocess_cfg)
-        self.dimension = files.dimension()
-
-    def embed_pictures(self, pictures: Sequence[bytes]) -> tuple[Vectors, Failures]:
-        """One row per picture that decodes, in order, and (index, reason) of those that do not."""
-        failures: Failures = []
-
-        def tensors() -> Iterator["torch.Tensor"]:
-            for index, content in enumerate(pictures):
-                picture = decode(content)
-                if isinstance(picture, str):
-                    failures.append((index, picture))
-                else:
-                    yield self._preprocess(picture.rgb)
-
-        return self._vectors(tensors(), self._model.encode_image), failures
-
-    def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """One row per text."""
-        tokens = (self._tokenize([text[:_MOST_CHARACTERS]])[0] for text in texts)
-        return self._vectors(tokens, self._model.encode_text)
-
-    def _vectors(self, inputs: Iterator["torch.Tensor"], encode: Callable[..., Any]) -> Vectors:
-        """Encode the inputs in passes of equal shape: (inputs, dimension)."""
-        import torch
-
-        rows = _ROWS[self._device]
-        found = [np.empty((0, self.dimension), dtype=np.float32)]
-        with torch.inference_mode(), _threads(self._threads):
-            for some in _chunks(inputs, rows):
-                filled = torch.stack(some + [some[-1]] * (rows - len(some))).to(self._device)
-                found.append(encode(filled, normalize=True)[: len(some)].float().cpu().numpy())
-        return np.concatenate(found)
+def choice_of(name: str, params: EmbedParams, root: Path = Path(), threads: int | None = None) -> Choice:
+    """What params.yaml says of an encoder. `embed.pretrained` is for the pair, `embed.weights` for all others."""
+    model = name.rpartition("-")[0]
+    usual = params.pretrained if name in params.pair else params.weights.get(model)
+    weights = params.weights.get(name, usual)
+    if model == PACKAGED and not str(weights).endswith(".safetensors"):
+        weights = None  # a tag means nothing to it
+    return Choice(weights, root, params.number_type, threads, params.compile)
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """torch on this many threads, and as before afterwards."""
-    import torch
+def load_encoder(name: str, params: EmbedParams, root: Path = Path(), threads: int | None = None) -> Encoder:
+    """An encoder from weights on this machine; never reaches for the network.
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    A path in params.yaml is seen from `root`. UserError if the name is unknown or there are no weights here.
+    """
+    return family_named(name).build(name, choice_of(name, params, root, threads))
+
+
+def list_encoders() -> Iterator[dict[str, Any]]:
+    """Every encoder with what it reads, the length of its vectors if known, its weights, and whether these are here."""
+    for name, family in families().items():
+        yield {
+            "encoder": name,
+            "reads": list(reads(name)),
+            "dimension": family.facts.get("dimension"),
+            "weights": family.repository or _origin(family),
+            "here": _is_here(family),
+            "meaning": family.meaning,
+            "of_open_clip": False,
+        }
+    for row in pretrained.list_models():
+        for kind in get_args(Kind):
+            yield {
+                "encoder": f"{row['model']}-{kind}",
+                "reads": [kind],
+                "dimension": row["dimension"],
+                "weights": row["pretrained"],
+                "here": row["here"],
+                "meaning": open_clip.family(kind).meaning,
+                "of_open_clip": True,
+            }
+
+
+def pull(name: str, tag: str | None) -> Path:
+    """Download an encoder's weights; where they then lie. TryAgainError without network.
+
+    `tag`: for a model of open_clip, which of its weights; for others, the repository if not the usual one.
+    """
+    known = families()
+    if name not in known:
+        half = open_clip.model_and_kind(name)
+        model = half[0] if half and name not in pretrained.models() else name
+        return pretrained.pull(model, tag or EmbedParams().pretrained)
+    family = known[name]
+    if (repository := tag or family.repository) is None or not family.files:
+        raise UserError(str(family.facts.get("bring") or f"Encoder {name} needs no weights: nothing to fetch."))
+    return _download(name, repository, family.files)
+
+
+def _download(name: str, repository: str, files: tuple[str, ...]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.utils.logging import set_verbosity_error
+
+    set_verbosity_error()  # it announces each of its retries
     try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        return Path(snapshot_download(repository, allow_patterns=list(files)))
+    except RepositoryNotFoundError:
+        raise UserError(f"There is no repository {repository} on the Hugging Face hub for encoder {name}.") from None
+    except (OSError, RuntimeError) as error:
+        raise TryAgainError(
+            f"No connection to download the weights of encoder {name} ({repository}) from the Hugging Face hub "
+            f"({type(error).__name__}). Try again later, or set embed.weights.{name} in params.yaml to the path of a "
+            "local copy."
+        ) from None
 
 
-def _chunks(inputs: Iterator["torch.Tensor"], rows: int) -> Iterator[list["torch.Tensor"]]:
-    some: list[torch.Tensor] = []
-    for item in inputs:
-        some.append(item)
-        if len(some) == rows:
-            yield some
-            some = []
-    if some:
-        yield some
+def _origin(family: Family) -> str:
+    if "fit" in family.facts:
+        return "learned from the corpus"
+    return "a file of yours" if "bring" in family.facts else "none needed"
+
+
+def _is_here(family: Family) -> bool:
+    """As far as can be told without a workspace."""
+    if family.repository is None:
+        return "bring" not in family.facts
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(family.repository, "config.json"), str)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -16,6 +17,7 @@ PACKAGED = "flickcast-tiny"
 _PACKAGED_FOLDER = Path(__file__).parent / "weights"
 # open_clip's own name for the file where a tag names a repository only.
 _HUB_FILE = "open_clip_model.safetensors"
+_PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class EncoderFiles:
     weights: Path
     tag: dict[str, Any]
 
-    def open(self, device: str) -> tuple[Any, Any, Any]:
+    def open(self, device: str, number_type: str = "float32") -> tuple[Any, Any, Any]:
         """The model, its preprocessing and its tokenizer. UserError if the weights are not this model's."""
         import open_clip
         from safetensors import SafetensorError
@@ -36,6 +38,7 @@ class EncoderFiles:
                 self.name,
                 pretrained=str(self.weights),
                 device=device,
+                precision=_PRECISIONS[number_type],
                 force_quick_gelu=self.tag.get("quick_gelu", False),
                 image_mean=self.tag.get("mean"),
                 image_std=self.tag.get("std"),
@@ -49,13 +52,13 @@ class EncoderFiles:
 
     def dimension(self) -> int:
         """How long its vectors are."""
-        return int(_config(self.name)["embed_dim"])
+        return _dimension(self.name)
 
-    def version(self, preprocessing: dict[str, Any]) -> str:
-        """Changes whenever the same input could get another vector: weights, configuration or preprocessing."""
+    def version(self, preprocessing: dict[str, Any], number_type: str) -> str:
+        """Changes whenever the same input could get another vector: weights, configuration, preprocessing, numbers."""
         with self.weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
-        settings = [_config(self.name), self.tag.get("quick_gelu", False), preprocessing, "fp32"]
+        settings = [_config(self.name), self.tag.get("quick_gelu", False), preprocessing, number_type]
         digest.update(json.dumps(settings, sort_keys=True).encode())
         return digest.hexdigest()[:16]
 
@@ -81,16 +84,38 @@ def find(name: str, pretrained: str | None, root: Path = Path()) -> EncoderFiles
     return EncoderFiles(name, weights, tag)
 
 
-def list_encoders() -> list[dict[str, Any]]:
-    """Every encoder and pretrained tag that can be used, the packaged one first, and whether its weights are here."""
+def list_models() -> list[dict[str, Any]]:
+    """Every model and pretrained tag that can be used, the packaged one first, and whether its weights are here."""
     import open_clip
 
-    found = [{"encoder": PACKAGED, "pretrained": "packaged", "here": True}]
+    found = [{"model": PACKAGED, "pretrained": "packaged", "dimension": _dimension(PACKAGED), "here": True}]
     for name, pretrained in open_clip.list_pretrained():
         tag = open_clip.get_pretrained_cfg(name, pretrained)
         if tag.get("hf_hub") and not _needs_transformers(name):
-            found.append({"encoder": name, "pretrained": pretrained, "here": _cached(tag) is not None})
+            here = _cached(tag) is not None
+            found.append({"model": name, "pretrained": pretrained, "dimension": _dimension(name), "here": here})
     return found
+
+
+def models() -> list[str]:
+    """The models of open_clip that can be used."""
+    import open_clip
+
+    _register_packaged()
+    return [model for model in open_clip.list_models() if not _needs_transformers(model)]
+
+
+def check_name(model: str, known: Sequence[str], asked: str) -> None:
+    """UserError if open_clip has no such model, or none that we can run; the hint is the nearest of `known`."""
+    import open_clip
+
+    if model in models():
+        return
+    if model in open_clip.list_models():
+        raise UserError(f"Encoder {asked} reads texts with a tokenizer that open_clip would download; choose another.")
+    lower = {one.lower(): one for one in known}
+    close = lower[get_close_matches(asked.lower(), lower, n=1, cutoff=0)[0]]
+    raise UserError(f"There is no encoder '{asked}'; did you mean '{close}'? `flickcast encoders list` shows all.")
 
 
 def pull(name: str, pretrained: str | None) -> Path:
@@ -128,17 +153,15 @@ def _config(name: str) -> dict[str, Any]:
     """open_clip's configuration of a model that we can run; UserError otherwise."""
     import open_clip
 
+    check_name(name, models(), name)
+    return dict(open_clip.get_model_config(name))
+
+
+def _dimension(name: str) -> int:
+    import open_clip
+
     _register_packaged()
-    models = [model for model in open_clip.list_models() if not _needs_transformers(model)]
-    if name in models:
-        return dict(open_clip.get_model_config(name))
-    if name in open_clip.list_models():
-        raise UserError(
-            f"Encoder {name} needs the package transformers, which is not part of flickcast; choose another."
-        )
-    lower = {model.lower(): model for model in models}
-    close = lower[get_close_matches(name.lower(), lower, n=1, cutoff=0)[0]]
-    raise UserError(f"There is no encoder '{name}'; did you mean '{close}'? `flickcast encoders list` shows all.")
+    return int(open_clip.get_model_config(name)["embed_dim"])
 
 
 def _needs_transformers(name: str) -> bool:

@@ -49,6 +49,7 @@ class Choice:
     root: Path = Path()
     number_type: Literal["float32", "bfloat16", "float16"] = "float32"
     threads: int | None = None
+    compile: bool = False  # let torch compile the model: minutes at the start, for devices that gain by it
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,22 @@
-"""Which posts have no vectors yet, and the vectors of a shard of them."""
+"""Which posts have no vector of an encoder yet, in shards, and the table's rows of a shard.
+
+A post's words and picture are kept as first seen and never changed, so that a post whose id has a vector of this
+version needs no other: a night costs what is new in it, not the length of the history.
+"""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from flickcast.embeddings.encoders import Encoder, Failures, Vectors
-from flickcast.records import Rejected, quarantine_record
+from flickcast.embeddings.pipeline import Result
+from flickcast.embeddings.protocol import Kind
 from flickcast.schemas import TABLES
 
-Item = TypeVar("Item")
+SHARD_POSTS = 2000  # what a kill costs at most, of texts; pictures come in parts of 500
 
 
 def prompt(title: str | None, tags: Sequence[str] | None) -> str:
@@ -23,76 +28,129 @@ def prompt(title: str | None, tags: Sequence[str] | None) -> str:
     return f"The title of the image is {title or ''} and the tags are {', '.join(tags or ())}"
 
 
-def missing(
-    posts: pl.DataFrame, image_keys: pl.DataFrame, embedded: pl.DataFrame, encoder_version: str
-) -> pl.DataFrame:
-    """Posts with a picture whose vectors this version of the encoder has not made yet, sorted by post_id.
+def plain(title: str | None, tags: Sequence[str] | None) -> str:
+    """Title and tags and nothing else, for encoders that count words.
 
-    Takes posts (post_id, title, tags), pictures (post_id, sha256) and what is embedded (post_id, encoder_version,
-    input_sha256); returns post_id, sha256, text, input_sha256.
+    >>> plain("Old mill", ["river", "mill"]), plain(None, None)
+    ('Old mill river mill', '')
     """
-    work = posts.select("post_id", "title", "tags").join(image_keys.select("post_id", "sha256"), on="post_id")
-    texts = [prompt(title, tags) for title, tags in work.select("title", "tags").iter_rows()]
-    inputs = [_input_sha256(sha256, text) for sha256, text in zip(work["sha256"], texts, strict=True)]
-    work = work.select(
-        "post_id",
-        "sha256",
-        text=pl.Series(texts, dtype=pl.String),
-        input_sha256=pl.Series(inputs, dtype=pl.String),
-    )
+    return " ".join([*([title] if title else []), *(tags or ())])
+
+
+TEXTS: dict[str, Callable[[str | None, Sequence[str] | None], str]] = {"prompt": prompt, "plain": plain}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Posts of one part, to be embedded and stored together: no bytes, so that it can be sent anywhere.
+
+    `posts`: post_id, input_sha256, in the order of the table. `inputs`: input_sha256, post_id, text; one row per input
+    that this shard computes, none for what an earlier shard does or the table already has.
+    """
+
+    part: str
+    posts: pl.DataFrame
+    inputs: pl.DataFrame
+
+    def name(self, version: str) -> str:
+        """Of the part that its rows become: other posts or another version give another one."""
+        digest = hashlib.sha256("\n".join([version, *self.posts["post_id"]]).encode()).hexdigest()
+        return f"{self.part}-{digest[:8]}"
+
+
+def missing(posts: pl.DataFrame, embedded: pl.DataFrame, encoder_version: str) -> pl.DataFrame:
+    """The rows of `posts` (post_id and others) of which this version has not made a vector yet, by post_id alone."""
     done = embedded.filter(pl.col("encoder_version") == encoder_version)
-    return work.join(done, on=["post_id", "input_sha256"], how="anti").sort("post_id")
+    return posts.join(done, on="post_id", how="anti")
 
 
-def embed_shard(work: pl.DataFrame, encoder: Encoder, batch_size: int) -> tuple[pl.DataFrame, list[Rejected]]:
-    """Rows of the table `embeddings` for work with its `bytes`, and the pictures that do not decode.
+def with_inputs(work: pl.DataFrame, reads: Sequence[Kind], text: str = "prompt") -> pl.DataFrame:
+    """post_id, part, text, input_sha256 of work (post_id, part and what the encoder reads: sha256; title, tags)."""
+    write = TEXTS[text]
+    texts = (
+        [write(title, tags) for title, tags in work.select("title", "tags").iter_rows()]
+        if "text" in reads
+        else [None] * work.height
+    )
+    pictures = work["sha256"].to_list() if "picture" in reads else [None] * work.height
+    hashes = [_input_sha256(picture, words) for picture, words in zip(pictures, texts, strict=True)]
+    return work.select(
+        "post_id",
+        "part",
+        text=pl.Series(texts, dtype=pl.String),
+        input_sha256=pl.Series(hashes, dtype=pl.String),
+    )
 
-    A post whose picture does not decode gets a row without picture vector, so that it is not tried every night.
-    The same picture or text is encoded once, however many posts carry it.
+
+def shards(work: pl.DataFrame, known: pl.Series, most: int = SHARD_POSTS) -> list[Shard]:
+    """The work (of `with_inputs`) cut into shards, by part and post_id.
+
+    The same input is computed once, however many posts carry it, and not at all if it is among `known`.
     """
-    work = work.sort("post_id")
-    pictures = work.unique("sha256", keep="first", maintain_order=True)
-    texts = work["text"].unique(maintain_order=True)
-    picture_vectors, failures = _picture_vectors(pictures["bytes"].to_list(), encoder, batch_size)
-    text_vectors = [vector for some in _batches(texts.to_list(), batch_size) for vector in encoder.embed_texts(some)]
-    rows = work.join(
-        pictures.select("sha256", _rounded("picture", picture_vectors)), on="sha256", how="left", maintain_order="left"
-    ).join(pl.DataFrame([texts, _rounded("vector", text_vectors)]), on="text", how="left", maintain_order="left")
-    rows = rows.with_columns(text="vector", encoder_version=pl.lit(encoder.version))
-    reasons = {pictures["sha256"][index]: reason for index, reason in failures}
-    return TABLES["embeddings"].conform(rows), _rejected(work, reasons)
-
-
-def _picture_vectors(pictures: list[bytes], encoder: Encoder, batch_size: int) -> tuple[list[Vectors | None], Failures]:
-    """One vector per picture, None for those that do not decode."""
-    found: list[Vectors | None] = []
-    failures: Failures = []
-    for some in _batches(pictures, batch_size):
-        vectors, failed = encoder.embed_pictures(some)
-        reasons, rest = dict(failed), iter(vectors)
-        failures += [(len(found) + index, reason) for index, reason in failed]
-        found += [None if index in reasons else next(rest) for index in range(len(some))]
-    return found, failures
-
-
-def _batches(items: list[Item], size: int) -> Iterator[list[Item]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def _rounded(name: str, vectors: Sequence[Vectors | None]) -> pl.Series:
-    """A column of vectors, rounded through float16: what is beyond differs between machines."""
-    values = [None if vector is None else vector.astype(np.float16).astype(np.float32).tolist() for vector in vectors]
-    return pl.Series(name, values, dtype=pl.List(pl.Float32))
-
-
-def _rejected(work: pl.DataFrame, reasons: dict[str, str]) -> list[Rejected]:
-    broken = work.filter(pl.col("sha256").is_in(list(reasons))).select("post_id", "sha256", "bytes")
+    ordered = work.sort("part", "post_id")
+    new = pl.col("input_sha256").is_first_distinct() & ~pl.col("input_sha256").is_in(known.implode())
+    ordered = ordered.with_columns(is_new=new)
     return [
-        Rejected(quarantine_record(post_id, sha256, content), f"post {post_id}: {reasons[sha256]}")
-        for post_id, sha256, content in broken.iter_rows()
+        Shard(str(part), some.select("post_id", "input_sha256"), some.filter("is_new").select(_INPUT))
+        for (part,), rows in ordered.group_by("part", maintain_order=True)
+        for some in rows.iter_slices(most)
     ]
 
 
-def _input_sha256(picture_sha256: str, text: str) -> str:
-    return hashlib.sha256(f"{picture_sha256}\n{text}".encode()).hexdigest()
+_INPUT = ("input_sha256", "post_id", "text")
+
+
+def shared(work: Sequence[Shard], known: Mapping[str, NDArray[np.float16]]) -> "Shared":
+    """What shards take from one another: the inputs that posts of several shards, or of the table, carry."""
+    none = pl.Series("input_sha256", [], dtype=pl.String)
+    carried = pl.concat([none, *(shard.posts["input_sha256"].unique() for shard in work)])
+    several = carried.filter(carried.is_duplicated())
+    return Shared({*several, *known}, Result(dict(known)))
+
+
+@dataclass
+class Shared:
+    """Results that later shards need, too."""
+
+    hashes: set[str]
+    kept: Result
+
+    def complete(self, shard: Shard, result: Result) -> Result:
+        """The shard's result with what earlier ones have found for it; keeps what later ones will need."""
+        for key in self.hashes.intersection(shard.posts["input_sha256"]):
+            for name in ("vectors", "reasons"):
+                own, kept = getattr(result, name), getattr(self.kept, name)
+                if key in own:
+                    kept[key] = own[key]
+                elif key in kept:
+                    own[key] = kept[key]
+        return result
+
+
+def rows(shard: Shard, result: Result, encoder_version: str, dimension: int) -> pl.DataFrame:
+    """The table's rows, one per post; null where the input could not be embedded: it is not tried every night."""
+    keys = shard.posts["input_sha256"].to_list()
+    matrix = np.zeros((len(keys), dimension), np.float16)
+    for row, key in enumerate(keys):
+        if key in result.vectors:
+            matrix[row] = result.vectors[key]
+    there = pl.Series([key in result.vectors for key in keys], dtype=pl.Boolean)
+    vectors = pl.Series("vector", matrix, dtype=pl.Array(pl.Float16, dimension))
+    found = shard.posts.with_columns(vectors, encoder_version=pl.lit(encoder_version)).with_columns(
+        pl.when(there).then(pl.col("vector")).otherwise(None).alias("vector")
+    )
+    return TABLES["embeddings"].conform(found)
+
+
+def rejected(shard: Shard, result: Result) -> Iterator[tuple[str, str, str]]:
+    """Post, input and reason of every post of the shard whose input could not be embedded."""
+    for post_id, key in shard.posts.iter_rows():
+        if key in result.reasons:
+            yield post_id, key, result.reasons[key]
+
+
+def _input_sha256(picture_sha256: str | None, text: str | None) -> str:
+    if text is None:
+        return str(picture_sha256)
+    words = hashlib.sha256(text.encode()).hexdigest()
+    return words if picture_sha256 is None else hashlib.sha256(f"{picture_sha256}\n{words}".encode()).hexdigest()

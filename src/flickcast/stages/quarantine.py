@@ -244,13 +244,13 @@ def _fetching(ws: Workspace) -> Iterator[Fetch]:
 
 
 def _release(ws: Workspace, refused: list[Entry]) -> int:
-    """Let embed forget that it has tried: the quarantine's rows go, and those of vectors without a picture's."""
+    """Let embed forget that it has tried: the quarantine's rows go, and the rows that hold no vector."""
     if not refused:
         return 0
     is_refused = pl.col("post_id").is_in([entry.post_id for entry in refused if entry.post_id is not None])
     with ws.appending("embed") as appender:
         for table in [name for name in ws.manifest("embed").parts if name.startswith("embeddings/")]:
-            appender.take_out(table, is_refused & pl.col("picture").is_null())
+            appender.take_out(table, is_refused & pl.col("vector").is_null())
         _leave(appender, "embed", refused)
     return len(refused)
 

@@ -1,12 +1,16 @@
 """The packaged encoder reads the simulated world; where it fails after a change there, train it again (scripts/)."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import flickcast.embeddings
-from flickcast.embeddings.encoders import Encoder, Vectors, load_encoder
+from PIL import Image
+
+from flickcast.embeddings.encoders import load_encoder
+from flickcast.embeddings.protocol import Sample, Vectors
 from flickcast.embeddings.step import prompt
 from flickcast.params import EmbedParams
 from flickcast.simulate.pictures import Appearance, render
@@ -21,25 +25,29 @@ def appearance(concept: int, light: list[float]) -> Appearance:
     return Appearance(SUBCATEGORIES[subcategory][0], subcategory, concept, *light, seed=10**12 + concept)
 
 
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return load_encoder(EmbedParams(encoder="flickcast-tiny", pretrained=None))
+PARAMS = EmbedParams(encoder="flickcast-tiny")
 
 
 @pytest.fixture(scope="module")
-def seen(encoder: Encoder) -> Vectors:
+def seen() -> Vectors:
+    encoder = load_encoder("flickcast-tiny-picture", PARAMS)
     pictures = [render(appearance(concept, light)) for concept, light in zip(SHOWN, LIGHT.tolist(), strict=True)]
-    return encoder.embed_pictures(pictures)[0]
+    return encoder.encode([encoder.prepare(Sample(picture=Image.open(io.BytesIO(one)))) for one in pictures])
 
 
-def test_unseen_pictures_lie_next_to_their_words(encoder: Encoder, seen: Vectors) -> None:
-    words = encoder.embed_texts([prompt(word, [word]) for _, word in CONCEPTS])
+def read(texts: list[str]) -> Vectors:
+    encoder = load_encoder("flickcast-tiny-text", PARAMS)
+    return encoder.encode([encoder.prepare(Sample(text=text)) for text in texts])
+
+
+def test_unseen_pictures_lie_next_to_their_words(seen: Vectors) -> None:
+    words = read([prompt(word, [word]) for _, word in CONCEPTS])
     best = np.argsort(-seen @ words.T, axis=1)[:, :5]
     assert np.mean((best == np.array(SHOWN)[:, None]).any(axis=1)) > 0.8  # chance is 5 of 447
 
 
-def test_words_among_others_are_still_read(encoder: Encoder, seen: Vectors) -> None:
-    said = encoder.embed_texts([prompt(f"My old {CONCEPTS[i][1]}", [CONCEPTS[i][1], "canon", "lake"]) for i in SHOWN])
+def test_words_among_others_are_still_read(seen: Vectors) -> None:
+    said = read([prompt(f"My old {CONCEPTS[i][1]}", [CONCEPTS[i][1], "canon", "lake"]) for i in SHOWN])
     own, others = (seen * said).sum(axis=1), (seen * np.roll(said, 7, axis=0)).sum(axis=1)
     assert np.mean(own > others) > 0.9
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from safetensors.numpy import save_file
 
-from flickcast.embeddings.encoders import list_encoders, load_encoder, pull
-from flickcast.embeddings.pretrained import find
+from flickcast.embeddings.encoders import load_encoder, pull
+from flickcast.embeddings.pretrained import find, list_models
 from flickcast.errors import TryAgainError, UserError
 from flickcast.params import EmbedParams
 
@@ -38,7 +38,7 @@ def cache(folder: Path, repository: str, file: str) -> Path:
 
 def test_absent_weights_are_an_error_that_names_both_ways_out() -> None:
     with pytest.raises(UserError, match=r"flickcast encoders pull ViT-B-32.*local \.safetensors file"):
-        load_encoder(EmbedParams())
+        load_encoder("ViT-B-32-text", EmbedParams())
 
 
 def test_weights_in_the_cache_are_found(hub_cache: Path) -> None:
@@ -69,7 +69,7 @@ def test_packaged_encoder_needs_no_tag() -> None:
         ("ViT-B-32", None, "known names: .*openai"),
         ("ViT-M-32", "openai", "name a local .safetensors file"),
         ("ViT-B-32", "gone.safetensors", "gone.safetensors, which is not there"),
-        ("ViT-B-16-SigLIP", "webli", "needs the package transformers"),
+        ("ViT-B-16-SigLIP", "webli", "a tokenizer that open_clip would download"),
     ],
 )
 def test_mistakes_are_one_sentence_with_a_way_out(name: str, pretrained: str | None, message: str) -> None:
@@ -88,15 +88,17 @@ def test_weights_of_something_else_are_refused(tmp_path: Path, content: bytes | 
     else:
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"odd\.safetensors does not hold weights of encoder flickcast-tiny") as error:
-        load_encoder(EmbedParams(encoder="flickcast-tiny", pretrained="odd.safetensors"), root=tmp_path)
+        load_encoder(
+            "flickcast-tiny-text", EmbedParams(encoder="flickcast-tiny", pretrained="odd.safetensors"), root=tmp_path
+        )
     assert "\n" not in str(error.value)
 
 
 def test_list_shows_which_weights_are_here(hub_cache: Path) -> None:
     cache(hub_cache, "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "open_clip_model.safetensors")
-    found = list_encoders()
-    here = [(row["encoder"], row["pretrained"]) for row in found if row["here"]]
-    assert here == [("flickcast-tiny", "packaged"), ("ViT-B-32", TAG)]
+    found = list_models()
+    here = [(row["model"], row["pretrained"], row["dimension"]) for row in found if row["here"]]
+    assert here == [("flickcast-tiny", "packaged", 64), ("ViT-B-32", TAG, 512)]
     assert len(found) > 100
 
 

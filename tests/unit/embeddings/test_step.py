@@ -1,123 +1,118 @@
-"""What is still to be embedded, and the rows of a shard, with an encoder that needs no weights."""
+"""What is still to be embedded, in shards, and their rows; encoders that need no weights."""
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from flickcast.embeddings.encoders import Failures, Vectors
-from flickcast.embeddings.step import embed_shard, missing, prompt
+from flickcast.embeddings.pipeline import Result
+from flickcast.embeddings.step import missing, plain, prompt, rejected, rows, shards, shared, with_inputs
 from flickcast.schemas import check
 
-
-class LetterEncoder:
-    """A picture's or text's vector points to its first byte; pictures that begin with `!` are broken."""
-
-    name, version, dimension = "letters", "v1", 256
-
-    def __init__(self) -> None:
-        self.pictures_seen: list[bytes] = []
-        self.texts_seen: list[str] = []
-
-    def embed_pictures(self, pictures: Sequence[bytes]) -> tuple[Vectors, Failures]:
-        self.pictures_seen += pictures
-        good = [content for content in pictures if not content.startswith(b"!")]
-        return self._point(good), [(i, "broken") for i, content in enumerate(pictures) if content.startswith(b"!")]
-
-    def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        self.texts_seen += texts
-        return self._point([text.encode() for text in texts])
-
-    def _point(self, contents: list[bytes]) -> Vectors:
-        return np.eye(self.dimension, dtype=np.float32)[[content[0] for content in contents]]
+NONE = pl.Series([], dtype=pl.String)
 
 
-def posts(*ids: str) -> pl.DataFrame:
-    return pl.DataFrame({"post_id": ids, "title": [f"title {i}" for i in ids], "tags": [["tag"] for _ in ids]})
+def embedded(*ids: str, version: str = "v1") -> pl.DataFrame:
+    columns = {"post_id": list(ids), "encoder_version": [version] * len(ids)}
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
-def images(**contents: bytes) -> pl.DataFrame:
-    sums = [hashlib.sha256(content).hexdigest() for content in contents.values()]
-    return pl.DataFrame({"post_id": list(contents), "sha256": sums, "bytes": list(contents.values())})
+def work(parts: dict[str, str], **titles: str) -> pl.DataFrame:
+    """Posts with a title, in the parts that are named; a picture's hash is its post's title in capitals."""
+    posts = pl.DataFrame({"post_id": list(titles), "title": list(titles.values())})
+    return posts.with_columns(
+        part=pl.col("post_id").replace_strict(parts),
+        sha256=pl.col("title").str.to_uppercase(),
+        tags=pl.lit(None, pl.List(pl.String)),
+    )
 
 
-def work(**contents: bytes) -> pl.DataFrame:
-    pictures = images(**contents)
-    return missing(posts(*contents), pictures, NOTHING, "v1").join(pictures.select("post_id", "bytes"), on="post_id")
+def pictures(parts: dict[str, str], **contents: str) -> pl.DataFrame:
+    return with_inputs(work(parts, **contents), ("picture",))
 
 
-NOTHING = pl.DataFrame(schema={"post_id": pl.String, "encoder_version": pl.String, "input_sha256": pl.String})
+def result(vectors: dict[str, Sequence[float]], **reasons: str) -> Result:
+    return Result({key: np.array(vector, np.float16) for key, vector in vectors.items()}, reasons)
 
 
-def test_only_posts_with_a_picture_are_missing_and_they_come_sorted() -> None:
-    assert missing(posts("c", "a", "b"), images(c=b"1", a=b"2"), NOTHING, "v1")["post_id"].to_list() == ["a", "c"]
+def inputs(made: Sequence[Any]) -> list[list[str]]:
+    return [shard.inputs["input_sha256"].to_list() for shard in made]
 
 
-def test_nothing_is_missing_after_embedding() -> None:
-    pictures = images(a=b"A", b=b"!")
-    rows, _ = embed_shard(work(a=b"A", b=b"!"), LetterEncoder(), 8)
-    assert missing(posts("a", "b"), pictures, rows, "v1").is_empty()
+def test_only_posts_that_this_version_has_not_seen_are_missing() -> None:
+    posts = pl.DataFrame({"post_id": ["a", "b", "c"]})
+    assert sorted(missing(posts, embedded("b"), "v1")["post_id"]) == ["a", "c"]
+    assert missing(posts, embedded("a", "b", "c"), "v1").is_empty()
+    assert missing(posts, embedded("a", "b", "c"), "v2").height == 3
+    assert missing(posts, embedded(), "v1").height == 3
 
 
-def test_another_version_or_picture_or_text_is_missing_again() -> None:
-    rows, _ = embed_shard(work(a=b"A"), LetterEncoder(), 8)
-    renamed = posts("a").with_columns(title=pl.lit("new"))
-    assert missing(posts("a"), images(a=b"A"), rows, "v2").height == 1
-    assert missing(posts("a"), images(a=b"B"), rows, "v1").height == 1
-    assert missing(renamed, images(a=b"A"), rows, "v1").height == 1
+def test_an_input_is_the_picture_or_the_text_or_both() -> None:
+    posts = work({"p": "x", "q": "x", "r": "y"}, p="sea", q="sea", r="sand")
+    hashes = {
+        reads: with_inputs(posts, reads)["input_sha256"].to_list()
+        for reads in (("picture",), ("text",), ("picture", "text"))
+    }
+    assert hashes[("picture",)] == ["SEA", "SEA", "SAND"]
+    assert hashes[("text",)][0] == hashlib.sha256(prompt("sea", None).encode()).hexdigest()
+    for found in hashes.values():
+        assert found[0] == found[1] != found[2]
+    assert with_inputs(posts, ("text",), "plain")["text"].to_list() == ["sea", "sea", "sand"]
 
 
-def test_missing_of_no_posts_has_the_same_columns() -> None:
-    empty = missing(posts("a").clear(), images(a=b"A"), NOTHING, "v1")
-    assert empty.schema == missing(posts("a"), images(a=b"A"), NOTHING, "v1").schema
+def test_shards_follow_the_parts_and_are_not_too_long() -> None:
+    parts = dict(zip("abcde", "yxxxx", strict=True))
+    made = shards(pictures(parts, a="1", e="2", d="3", c="4", b="5"), NONE, most=3)
+    assert [(one.part, "".join(one.posts["post_id"])) for one in made] == [("x", "bcd"), ("x", "e"), ("y", "a")]
+    assert len({one.name("v1") for one in made}) == 3
+    assert made[0].name("v1") != made[0].name("v2")
 
 
-def test_each_post_gets_its_own_vectors_whatever_the_batch_size() -> None:
-    contents = {"c": b"Z", "a": b"X", "d": b"!", "b": b"Y"}
-    for batch_size in (1, 2, 100):
-        rows, _ = embed_shard(work(**contents), LetterEncoder(), batch_size)
-        assert rows["post_id"].to_list() == ["a", "b", "c", "d"]
-        assert [v and int(np.argmax(v)) for v in rows["picture"].to_list()] == [ord("X"), ord("Y"), ord("Z"), None]
+def test_an_input_is_computed_once_however_many_posts_carry_it() -> None:
+    parts = dict(zip("abcd", "xxyy", strict=True))
+    carried = pictures(parts, a="s", b="s", c="s", d="t")
+    assert inputs(shards(carried, NONE)) == [["S"], ["T"]]
+    assert inputs(shards(carried, pl.Series(["S"]))) == [[], ["T"]]
 
 
-def test_rows_keep_the_schema_of_embeddings() -> None:
-    rows, _ = embed_shard(work(a=b"A", b=b"!"), LetterEncoder(), 8)
-    assert check("embeddings", rows).equals(rows)
-    assert rows["encoder_version"].to_list() == ["v1", "v1"]
+def test_shards_give_one_another_what_they_share() -> None:
+    parts = dict(zip("abcd", "xyyz", strict=True))
+    first, second, third = made = shards(pictures(parts, a="s", b="s", c="u", d="old"), pl.Series(["OLD"]))
+    sharing = shared(made, {"OLD": np.array([7], np.float16)})
+    sharing.complete(first, result({"S": [1]}))
+    assert sharing.complete(second, result({}, U="broken")).vectors == {"S": 1}
+    assert sharing.complete(third, result({})).vectors == {"OLD": 7}
 
 
-def test_broken_picture_is_rejected_with_its_post_and_keeps_its_text() -> None:
-    rows, rejected = embed_shard(work(a=b"A", b=b"!bad"), LetterEncoder(), 1)
-    assert [(item.record.endswith(b"\n!bad"), item.reason) for item in rejected] == [(True, "post b: broken")]
-    assert rows.filter(post_id="b")["picture"].to_list() == [None]
-    assert rows.filter(post_id="b")["text"].is_not_null().all()
+def test_a_shared_input_that_is_broken_is_rejected_for_every_post() -> None:
+    first, second = made = shards(pictures({"a": "x", "b": "y"}, a="s", b="s"), NONE)
+    sharing = shared(made, {})
+    sharing.complete(first, result({}, S="broken"))
+    assert list(rejected(second, sharing.complete(second, result({})))) == [("b", "S", "broken")]
 
 
-def test_every_post_of_a_broken_picture_is_rejected() -> None:
-    _, rejected = embed_shard(work(a=b"!", b=b"!"), LetterEncoder(), 1)
-    assert [item.reason for item in rejected] == ["post a: broken", "post b: broken"]
+def test_rows_are_the_posts_with_their_vectors_in_float16() -> None:
+    (shard,) = shards(pictures(dict.fromkeys("abc", "x"), b="2", a="1", c="1"), NONE)
+    found = rows(shard, result({"1": [0.1, 3.0]}, **{"2": "broken"}), "v1", 2)
+    assert check("embeddings", found).equals(found)
+    assert found["vector"].dtype == pl.Array(pl.Float16, 2)
+    first = np.array([0.1, 3.0], np.float16).tolist()
+    assert found["vector"].to_list() == [first, None, first]
+    assert found["input_sha256"].to_list() == ["1", "2", "1"]
+    assert found["encoder_version"].to_list() == ["v1"] * 3
 
 
-def test_a_picture_uploaded_twice_is_encoded_once() -> None:
-    encoder = LetterEncoder()
-    rows, _ = embed_shard(work(a=b"A", b=b"A"), encoder, 1)
-    assert encoder.pictures_seen == [b"A"]
-    assert rows["picture"][0].equals(rows["picture"][1])
+def test_rows_of_nothing_but_broken_inputs_have_the_type_of_the_others() -> None:
+    (shard,) = shards(pictures({"a": "x"}, a="1"), NONE)
+    assert rows(shard, result({}, **{"1": "broken"}), "v1", 5)["vector"].dtype == pl.Array(pl.Float16, 5)
 
 
-def test_row_order_of_the_work_changes_nothing() -> None:
-    shard = work(a=b"A", b=b"B", c=b"A")
-    forward, _ = embed_shard(shard, LetterEncoder(), 2)
-    backward, _ = embed_shard(shard.reverse(), LetterEncoder(), 2)
-    assert forward.equals(backward)
+def test_no_work_is_no_shard() -> None:
+    assert shards(pictures({"a": "x"}, a="1").clear(), NONE) == []
 
 
-def test_a_shard_without_rows_gives_no_rows() -> None:
-    rows, rejected = embed_shard(work(a=b"A").clear(), LetterEncoder(), 8)
-    assert rows.is_empty()
-    assert rejected == []
-
-
-def test_prompt_of_a_post_without_words_stays_a_sentence() -> None:
+def test_words_of_a_post_without_words() -> None:
     assert prompt(None, None) == prompt("", []) == "The title of the image is  and the tags are "
+    assert plain(None, None) == plain("", []) == ""

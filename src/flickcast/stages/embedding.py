@@ -1,0 +1,266 @@
+"""The stage `embed`: each encoder's vectors of all that it has not seen yet, shard by shard."""
+
+import json
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from flickcast.console import progress
+from flickcast.errors import UserError
+from flickcast.records import Rejected, StageReport, quarantine_record, quarantine_rows
+from flickcast.schemas import TABLES
+from flickcast.tables import Appender, publish_json
+from flickcast.workspace import Workspace
+
+if TYPE_CHECKING:
+    from flickcast.embeddings.pipeline import Input, Result
+    from flickcast.embeddings.protocol import Encoder
+    from flickcast.embeddings.step import Shard
+
+Facts = dict[str, Any]
+RATES = "embedding-rates.json"  # of this machine, by encoder: inputs per second of the last run that took a while
+LEAST_SECONDS = 1.0  # a shorter run says little about the next
+NO_PICTURES = "No pictures here: nothing to embed."
+
+
+def embed(ws: Workspace) -> StageReport:
+    """Vectors of every picture and text that an encoder has not seen yet, the pair's first, then the others'."""
+    facts: Facts = {"pictures": 0, "embedded": 0, "quarantined": 0, "encoders": {}}
+    notes = []
+    refused: set[str] = set()
+    with ws.appending("embed") as appender:
+        facts["pictures"] = ws.keys("images").height
+        for name in ws.params.embed.names:
+            if (reason := _nothing_to_do(ws, name) or _fit(ws, name)) is not None:
+                notes.append(reason)
+                continue
+            found = _embed_with(ws, appender, name, refused)
+            facts["encoders"][name] = found
+            facts["embedded"] += found["embedded"]
+    facts["quarantined"] = len(refused)
+    return StageReport("embed", facts, tuple(dict.fromkeys(notes)))
+
+
+def plan_of_embedding(ws: Workspace) -> StageReport:
+    """How many inputs each encoder has still to embed and, as past runs on this machine tell, for how long."""
+    facts: Facts = {}
+    notes = []
+    for name in ws.params.embed.names:
+        if (reason := _nothing_to_do(ws, name)) is not None:
+            notes.append(reason)
+            continue
+        try:
+            version: str | None = _load(ws.root, ws, name)[0].version
+        except UserError as error:
+            notes.append(str(error))
+            version = None
+        todo = _work(ws, name, version)
+        inputs = todo["input_sha256"].n_unique()
+        rate = _rates(ws).get(name)
+        facts[name] = {"posts": todo.height, "inputs": inputs}
+        if rate and inputs:
+            facts[name]["seconds"] = round(inputs / rate)
+    return StageReport("embed", facts, tuple(dict.fromkeys(notes)))
+
+
+def _nothing_to_do(ws: Workspace, name: str) -> str | None:
+    """Why an encoder is left out where there are no pictures: the pair is for posts that have one."""
+    from flickcast.embeddings.encoders import family_named, reads
+
+    family_named(name)
+    needs_pictures = "picture" in reads(name) or name in ws.params.embed.pair
+    return NO_PICTURES if needs_pictures and not ws.exists("images") else None
+
+
+def _fit(ws: Workspace, name: str) -> str | None:
+    """Let an encoder learn from the corpus, once, as soon as there is enough of it; why it could not, otherwise."""
+    from flickcast.embeddings import fitted
+    from flickcast.embeddings.encoders import choice_of, family_named
+    from flickcast.embeddings.step import TEXTS
+
+    family = family_named(name)
+    if "fit" not in family.facts or fitted.is_fitted(name, ws.root):
+        return None
+    write = TEXTS[family.facts.get("text", "prompt")]
+    texts = (write(title, tags) for title, tags in ws.read("posts", ("title", "tags")).iter_rows())
+    try:
+        family.facts["fit"](texts, fitted.folder_of(name, ws.root), choice_of(name, ws.params.embed, ws.root))
+    except fitted.TooFewTextsError as error:
+        return f"{name} is left out: {error}"
+    return None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """An encoder's work: what it lacks in shards, and the vectors of the table that these need, too."""
+
+    shards: "list[Shard]"
+    known: dict[str, NDArray[np.float16]]
+    count: int  # of rows in the table
+
+
+def _embed_with(ws: Workspace, appender: Appender, name: str, refused: set[str]) -> Facts:
+    from flickcast.embeddings import step
+
+    encoder = _proven(ws.root, ws, name)
+    table = f"embeddings/{name}"
+    plan = _plan(ws, appender, encoder)
+    facts: Facts = {"embedded": 0, "known": plan.count, "quarantined": 0}
+    posts = sum(shard.posts.height for shard in plan.shards)
+    shared = step.shared(plan.shards, plan.known)
+    started = time.monotonic()
+    with progress(f"embed {name}", posts) as advance, closing(results(ws, encoder, plan.shards)) as found:
+        for shard, result in found:
+            rows = step.rows(shard, shared.complete(shard, result), encoder.version, encoder.dimension)
+            appender.append(table, shard.name(encoder.version), rows)
+            rejected = _rejected(ws, shard, result, "picture" in encoder.reads)
+            _quarantine(ws, appender, f"{shard.name(encoder.version)}-{name}", rejected)
+            appender.checkpoint()
+            refused |= {record.reason.partition(":")[0] for record in rejected}
+            facts["embedded"] += rows.height - len(rejected)
+            facts["quarantined"] += len(rejected)
+            advance(shard.posts.height)
+    facts["seconds"] = round(time.monotonic() - started, 3)
+    inputs = sum(shard.inputs.height for shard in plan.shards)
+    facts["per_second"] = round(inputs / facts["seconds"], 1) if inputs and facts["seconds"] else None
+    _keep_rate(ws, name, inputs, facts["seconds"])
+    return facts
+
+
+def results(ws: Workspace, encoder: "Encoder", shards: "Iterable[Shard]") -> "Generator[tuple[Shard, Result]]":
+    """What the encoder makes of shards, in order; their pictures are read from the workspace's tables."""
+    from flickcast.embeddings.pipeline import embed_shards
+
+    read = ((shard, _inputs(ws, shard, "picture" in encoder.reads)) for shard in shards)
+    return embed_shards(encoder, read, ws.params.embed.batch_size)
+
+
+def run_shards(root: Path, name: str, version: str, shards: "Iterable[Shard]") -> "Generator[tuple[Shard, Result]]":
+    """The same on a worker, which builds the encoder by itself and proves it first.
+
+    CheckError if it is not the encoder that the work was planned for.
+    """
+    from flickcast.embeddings.canary import refuse_other_version
+
+    ws = Workspace(root)
+    encoder = _proven(root, ws, name, may_write=False)
+    refuse_other_version(encoder, version)
+    return results(ws, encoder, shards)
+
+
+def _load(root: Path, ws: Workspace, name: str) -> "tuple[Encoder, Any]":
+    from flickcast.embeddings.encoders import choice_of, load_encoder
+
+    params = ws.params.embed
+    return load_encoder(name, params, root), choice_of(name, params, root)
+
+
+def _proven(root: Path, ws: Workspace, name: str, *, may_write: bool = True) -> "Encoder":
+    from flickcast.embeddings import canary
+
+    encoder, choice = _load(root, ws, name)
+    canary.prove(encoder, choice, may_write=may_write)
+    return encoder
+
+
+def _plan(ws: Workspace, appender: Appender, encoder: "Encoder") -> _Plan:
+    """What is missing; other weights under the same name do not mix: their vectors count no longer."""
+    from flickcast.embeddings import step
+
+    table = f"embeddings/{encoder.name}"
+    versions = ws.scan(table, ("encoder_version",)).unique().collect()["encoder_version"]
+    if set(versions) - {encoder.version}:
+        appender.drop(table)
+        appender.checkpoint()
+    work = _work(ws, encoder.name, encoder.version)
+    stored = ws.scan(table, ("input_sha256", "vector")).drop_nulls()
+    alike = stored.join(work.lazy().select("input_sha256").unique(), on="input_sha256", how="semi").collect()
+    known = dict(zip(alike["input_sha256"], alike["vector"].to_numpy(), strict=True)) if alike.height else {}
+    count = ws.scan(table, ("post_id",)).select(pl.len()).collect().item()
+    return _Plan(step.shards(work, pl.Series(list(known), dtype=pl.String)), known, int(count))
+
+
+def _work(ws: Workspace, name: str, version: str | None) -> pl.DataFrame:
+    """What an encoder lacks: post_id, part, text, input_sha256. Without a version: what none of its versions has."""
+    from flickcast.embeddings import step
+    from flickcast.embeddings.encoders import family_named, reads
+
+    kinds = reads(name)
+    done = ws.read(f"embeddings/{name}", ("post_id", "encoder_version"))
+    if version is None:
+        done = done.with_columns(encoder_version=pl.lit(""))
+    of_picture = ws.places("images", ("post_id", "sha256")) if "picture" in kinds else ws.places("posts", ("post_id",))
+    work = step.missing(of_picture, done, version or "")
+    if "text" in kinds:
+        ids = work.lazy().select("post_id")
+        words = ws.scan("posts", ("post_id", "title", "tags")).join(ids, on="post_id", how="semi").collect()
+        work = work.join(words, on="post_id")
+    return step.with_inputs(work, kinds, family_named(name).facts.get("text", "prompt"))
+
+
+def _inputs(ws: Workspace, shard: "Shard", with_picture: bool) -> "Iterator[Input]":
+    """A shard's inputs with the bytes of their pictures; texts from short to long."""
+    from flickcast.embeddings.pipeline import Input
+
+    if not with_picture:
+        for key, text in (
+            shard.inputs.sort(pl.col("text").str.len_chars(), maintain_order=True)
+            .select("input_sha256", "text")
+            .iter_rows()
+        ):
+            yield Input(key, None, text)
+        return
+    pictures = _pictures(ws, shard.part, shard.inputs) if shard.inputs.height else shard.inputs
+    for key, text, content in pictures.select("input_sha256", "text", "bytes").iter_rows() if pictures.height else ():
+        yield Input(key, content, text)
+
+
+def _pictures(ws: Workspace, part: str, posts: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the `bytes` of their pictures, in order."""
+    path = ws.folder("images") / f"{part}.parquet"
+    return posts.join(ws.read_part("images", path, ("post_id", "bytes")), on="post_id", maintain_order="left")
+
+
+def _rejected(ws: Workspace, shard: "Shard", result: "Result", with_picture: bool) -> list[Rejected]:
+    """Records for the quarantine: the pictures, or the texts, that have no vector."""
+    from flickcast.embeddings import step
+
+    broken = pl.DataFrame(
+        list(step.rejected(shard, result)), schema=dict.fromkeys(("post_id", "key", "reason"), pl.String), orient="row"
+    )
+    if not broken.height:
+        return []
+    columns = ("post_id", "sha256", "bytes")
+    part = ws.folder("images") / f"{shard.part}.parquet"
+    kept = ws.read_part("images", part, columns) if with_picture else TABLES["images"].empty().select(columns)
+    return [
+        Rejected(quarantine_record(post_id, sha256 or key, content or b""), f"post {post_id}: {reason}")
+        for post_id, key, reason, sha256, content in broken.join(kept, on="post_id", how="left").iter_rows()
+    ]
+
+
+def _quarantine(ws: Workspace, appender: Appender, part: str, rejected: list[Rejected]) -> None:
+    """Keep them; another encoder may have refused the same picture before."""
+    rows = quarantine_rows("embed", "images", rejected, ws.latest_seen())
+    appender.append("quarantine/embed", part, ws.unknown("quarantine/embed", rows))
+
+
+def _rates(ws: Workspace) -> dict[str, float]:
+    path = ws.state_folder / RATES
+    try:
+        found = json.loads(path.read_bytes()) if path.exists() else {}
+    except ValueError:
+        return {}
+    return {str(name): float(rate) for name, rate in found.items()}
+
+
+def _keep_rate(ws: Workspace, name: str, inputs: int, seconds: float) -> None:
+    if seconds >= LEAST_SECONDS and inputs:
+        publish_json(ws.state_folder / RATES, _rates(ws) | {name: round(inputs / seconds, 2)})
