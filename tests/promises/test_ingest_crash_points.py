@@ -78,6 +78,13 @@ class Evening:
         assert all(now.get(name) == self.before[name] for name in kept), self.point(step)
         content(Workspace(folder / "workspace"))  # which refuses parts that are not what the manifest says
 
+    def is_cleared(self, folder: Path, step: int) -> None:
+        """Another run of ingest, which need not write parts of these names, removes what no manifest lists."""
+        other = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-other")))
+        with Workspace(other / "workspace").appending("ingest"):
+            pass
+        assert tables(state(other)) in (tables(self.before), tables(self.after)), self.point(step)
+
     def is_made_good(self, folder: Path, step: int) -> None:
         """Running it again is all it takes. What differs in nothing but times from what was made good is not tried."""
         found = frozenset((name, content or (folder / name).stat().st_size) for name, content in state(folder).items())
@@ -95,6 +102,11 @@ def state(folder: Path) -> State:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = {str(path.relative_to(folder)): path for path in files}
     return {n: b"" if set(path.parts) & set(UNSTABLE) else path.read_bytes() for n, path in names.items()}
+
+
+def tables(files: State) -> State:
+    """The parts and manifests among the files."""
+    return {n: content for n, content in files.items() if n.startswith(("workspace/data", "workspace/manifests"))}
 
 
 def ingest(folder: Path) -> None:
@@ -219,5 +231,6 @@ def test_a_process_that_ends_at_a_write_without_a_word_is_made_good_too(evening:
                 print(folder, step, file=births.stdin, flush=True)
                 assert births.stdout.readline() == f"{9 if step <= len(evening.writes) else 0}\n", evening.point(step)
                 evening.is_safe(folder, step)
+                evening.is_cleared(folder, step)
                 evening.is_made_good(folder, step)
         births.stdin.close()
