@@ -1,6 +1,8 @@
 """Predictions for posts that are not in the workspace: the same stages in a throw-away copy of it."""
 
+import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -38,7 +40,9 @@ def _linked_copy(ws: Workspace, root: Path) -> Workspace:
     for name in ("params.yaml", "night.yaml"):
         if (ws.root / name).exists():
             (root / name).write_bytes((ws.root / name).read_bytes())
-    create_workspace(root)
+    if (ws.root / "encoders").is_dir():
+        shutil.copytree(ws.root / "encoders", root / "encoders")
+    create_workspace(root, _weights_from_anywhere(ws))
     for stage in APPENDING_STAGES:
         for table, parts in ws.manifest(stage).parts.items():
             (root / "data" / table).mkdir(parents=True, exist_ok=True)
@@ -49,3 +53,17 @@ def _linked_copy(ws: Workspace, root: Path) -> Workspace:
             (root / "manifests").mkdir(exist_ok=True)
             (root / "manifests" / manifest.name).write_bytes(manifest.read_bytes())
     return Workspace(root)
+
+
+def _weights_from_anywhere(ws: Workspace) -> dict[str, str]:
+    """The values of params.yaml that name files, which are seen from the workspace, as whole paths."""
+    params = ws.params.embed
+
+    def whole(place: str | None) -> str | None:
+        return str(ws.root / place) if place and (ws.root / place).exists() else place
+
+    values = {
+        "embed.pretrained": (params.pretrained, whole(params.pretrained)),
+        "embed.weights": (params.weights, {name: whole(place) for name, place in params.weights.items()}),
+    }
+    return {name: json.dumps(new) for name, (old, new) in values.items() if new != old}

@@ -1,18 +1,24 @@
-"""What every encoder must do, shown on the packaged one and on a random model that open_clip builds here."""
+"""What every encoder must do, shown on the packaged pair and on tiny random models that the real libraries build."""
 
 import io
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import open_clip
 import pytest
+import timm
+import tiny_checkpoints
+import tiny_networks
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from flickcast.embeddings.encoders import Encoder, load_encoder
+from flickcast.embeddings import canary, encoders, fitted, lsa
+from flickcast.embeddings.pipeline import Input, Result, embed_shards
+from flickcast.embeddings.protocol import Encoder, Sample, Vectors
+from flickcast.errors import CheckError, UserError
 from flickcast.params import EmbedParams
 
 CONFIG = {
@@ -21,29 +27,49 @@ CONFIG = {
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
 HALF_STEP = 2.0**-11  # of float16, in which vectors are kept, at 1
+COUNT = 21
 
 
-def write_random_model(folder: Path, name: str, seed: int) -> Path:
-    """The configuration and random weights of a model that open_clip did not know before."""
-    (folder / f"{name}.json").write_text(json.dumps(CONFIG))
+def write_random_model(folder: Path, seed: int = 1) -> str:
+    """Configuration and random weights of a model that open_clip did not know before."""
+    (folder / "random-tiny.json").write_text(json.dumps(CONFIG))
     open_clip.add_model_config(folder)
     torch.manual_seed(seed)
-    weights = folder / f"{name}-{seed}.safetensors"
-    save_file(open_clip.create_model(name).state_dict(), weights)
-    return weights
+    save_file(open_clip.create_model("random-tiny").state_dict(), folder / "random.safetensors")
+    return "random.safetensors"
 
 
-@pytest.fixture(scope="module", params=["packaged", "random"])
-def params(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> EmbedParams:
-    if request.param == "packaged":
-        return EmbedParams(encoder="flickcast-tiny", pretrained=None)
-    weights = write_random_model(tmp_path_factory.mktemp("encoder"), "random-tiny", seed=1)
-    return EmbedParams(encoder="random-tiny", pretrained=str(weights))
+def write_checkpoint(save: Callable[[Path], Path]) -> Callable[[Path], str]:
+    def write(folder: Path) -> str:
+        save(folder / "model")
+        return "model"
+
+    return write
 
 
-@pytest.fixture(scope="module")
-def encoder(params: EmbedParams) -> Encoder:
-    return load_encoder(params)
+def write_resnet(folder: Path) -> str:
+    tiny_networks.saved(timm.create_model(tiny_networks.TINY, num_classes=5), folder / "resnet.safetensors")
+    return "resnet.safetensors"
+
+
+def learn_words(folder: Path) -> None:
+    choice = encoders.choice_of("lsa-text", EmbedParams(), folder)
+    lsa.fit([text for text in TEXTS for _ in range(6)], fitted.folder_of("lsa-text", folder), choice)
+
+
+# What is written for an encoder into its folder, and what params.yaml then says of its weights.
+WRITERS: dict[str, Callable[[Path], str | None]] = {
+    "flickcast-tiny-picture": lambda folder: None,
+    "flickcast-tiny-text": lambda folder: None,
+    "random-tiny-picture": write_random_model,
+    "random-tiny-text": write_random_model,
+    "statistics-picture": lambda folder: None,
+    "resnet101-picture": write_resnet,
+    "blip-picture": write_checkpoint(tiny_checkpoints.save_blip),
+    "blip2-picture": write_checkpoint(tiny_checkpoints.save_blip2),
+    "vilt-both": write_checkpoint(tiny_checkpoints.save_vilt),
+    "lsa-text": learn_words,
+}
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 56), format: str = "JPEG") -> bytes:
@@ -53,85 +79,171 @@ def picture(seed: int, size: tuple[int, int] = (40, 56), format: str = "JPEG") -
     return buffer.getvalue()
 
 
-PICTURES = [picture(seed) for seed in range(21)]
-TEXTS = [f"The title of the image is picture {number} and the tags are " + "a, " * number for number in range(21)]
+PICTURES = [picture(seed) for seed in range(COUNT)]
+TEXTS = [f"The title of the image is picture {number} and the tags are " + "a, " * number for number in range(COUNT)]
+BOTH = list(zip(PICTURES, TEXTS, strict=True))
 
 
-def test_vectors_are_unit_rows_of_the_stated_dimension(encoder: Encoder) -> None:
-    vectors, failures = encoder.embed_pictures(PICTURES)
-    for found in (vectors, encoder.embed_texts(TEXTS)):
-        assert (found.shape, found.dtype) == ((21, encoder.dimension), np.float32)
-        assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
-    assert failures == []
+@pytest.fixture(scope="module", params=list(WRITERS))
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, EmbedParams, Path]:
+    """An encoder's name, params that name its weights, and the folder these are seen from."""
+    folder, name = tmp_path_factory.mktemp("encoder"), str(request.param)
+    weights = WRITERS[name](folder)
+    return name, EmbedParams(encoder="flickcast-tiny", weights={name: weights} if weights else {}), folder
 
 
-def test_different_inputs_get_different_vectors(encoder: Encoder) -> None:
-    assert len(np.unique(encoder.embed_pictures(PICTURES)[0], axis=0)) == 21
-    assert len(np.unique(encoder.embed_texts([f"picture {i}" for i in range(21)]), axis=0)) == 21
+@pytest.fixture(scope="module")
+def encoder(place: tuple[str, EmbedParams, Path]) -> Encoder:
+    return load(place)
 
 
-def test_an_encoder_loaded_twice_is_the_same(encoder: Encoder, params: EmbedParams) -> None:
-    again = load_encoder(params)
+def load(place: tuple[str, EmbedParams, Path], **changes: object) -> Encoder:
+    name, params, folder = place
+    return encoders.load_encoder(name, params.model_copy(update=changes), folder, threads=1)
+
+
+def results(encoder: Encoder, samples: Sequence[tuple[bytes, str]], batch_size: int = 64) -> Result:
+    inputs = [
+        Input(str(number), content if "picture" in encoder.reads else None, text if "text" in encoder.reads else None)
+        for number, (content, text) in enumerate(samples)
+    ]
+    ((_, result),) = embed_shards(encoder, [("shard", inputs)], batch_size)
+    return result
+
+
+def vectors(encoder: Encoder, samples: Sequence[tuple[bytes, str]], batch_size: int = 64) -> Vectors:
+    found = results(encoder, samples, batch_size)
+    assert found.reasons == {}
+    return np.stack([found.vectors[str(number)] for number in range(len(samples))]).astype(np.float32)
+
+
+def alike(one: Vectors, other: Vectors) -> bool:
+    return np.allclose(one, other, atol=HALF_STEP, rtol=2 * HALF_STEP)
+
+
+def test_every_encoder_has_one_vector_of_the_stated_length_for_each_post(encoder: Encoder) -> None:
+    found = vectors(encoder, BOTH)
+    assert found.shape == (COUNT, encoder.dimension)
+    assert len(np.unique(found, axis=0)) > COUNT / 2, "different inputs get different vectors"
+
+
+def test_its_name_says_what_it_reads(encoder: Encoder) -> None:
+    assert encoders.reads(encoder.name) == encoder.reads
+    assert (encoder.shortest_edge is None) or "picture" in encoder.reads
+
+
+def test_an_encoder_loaded_twice_is_the_same(encoder: Encoder, place: tuple[str, EmbedParams, Path]) -> None:
+    again = load(place)
     assert (again.name, again.version) == (encoder.name, encoder.version)
-    assert np.array_equal(again.embed_pictures(PICTURES)[0], encoder.embed_pictures(PICTURES)[0])
-    assert np.array_equal(again.embed_texts(TEXTS), encoder.embed_texts(TEXTS))
+    assert np.array_equal(vectors(again, BOTH), vectors(encoder, BOTH))
 
 
-@pytest.mark.parametrize("batch_size", [4, 20])
+@pytest.mark.parametrize("batch_size", [1, 4, 20])
 def test_vectors_do_not_depend_on_the_batch(encoder: Encoder, batch_size: int) -> None:
-    starts = range(0, 21, batch_size)
-    pictures = np.concatenate([encoder.embed_pictures(PICTURES[i : i + batch_size])[0] for i in starts])
-    texts = np.concatenate([encoder.embed_texts(TEXTS[i : i + batch_size]) for i in starts])
-    assert np.allclose(pictures, encoder.embed_pictures(PICTURES)[0], atol=HALF_STEP)
-    assert np.allclose(texts, encoder.embed_texts(TEXTS), atol=HALF_STEP)
+    assert alike(vectors(encoder, BOTH, batch_size), vectors(encoder, BOTH))
 
 
-def test_vectors_do_not_depend_on_the_order(encoder: Encoder) -> None:
-    assert np.allclose(
-        encoder.embed_pictures(PICTURES[::-1])[0][::-1], encoder.embed_pictures(PICTURES)[0], atol=HALF_STEP
-    )
-    assert np.allclose(encoder.embed_texts(TEXTS[::-1])[::-1], encoder.embed_texts(TEXTS), atol=HALF_STEP)
+def test_vectors_do_not_depend_on_order_or_neighbours(encoder: Encoder) -> None:
+    whole = vectors(encoder, BOTH)
+    assert alike(vectors(encoder, BOTH[::-1])[::-1], whole)
+    for number in (0, 7, COUNT - 1):
+        assert alike(vectors(encoder, [BOTH[number]]), whole[number : number + 1])
 
 
-def test_broken_pictures_are_named_and_leave_the_others_alone(encoder: Encoder) -> None:
-    vectors, failures = encoder.embed_pictures([b"", PICTURES[3], PICTURES[4][:300], PICTURES[5]])
-    assert [index for index, _ in failures] == [0, 2]
-    assert all("does not decode" in reason for _, reason in failures)
-    assert np.allclose(vectors, encoder.embed_pictures(PICTURES[3:6:2])[0], atol=HALF_STEP)
-
-
-def test_only_broken_pictures_give_no_rows(encoder: Encoder) -> None:
-    vectors, failures = encoder.embed_pictures([b"", b"GIF89a"])
-    assert vectors.shape == (0, encoder.dimension)
-    assert len(failures) == 2
+def test_broken_pictures_are_named_and_leave_the_others_bit_by_bit_as_they_are(encoder: Encoder) -> None:
+    if "picture" not in encoder.reads:
+        pytest.skip("reads no picture")
+    broken = {1: b"", 4: PICTURES[4][:300], 20: b"GIF89a"}
+    found = results(encoder, [(broken.get(number, content), text) for number, (content, text) in enumerate(BOTH)])
+    clean = results(encoder, BOTH)
+    assert sorted(found.reasons) == sorted(map(str, broken))
+    assert all("does not decode" in reason for reason in found.reasons.values())
+    for key, vector in found.vectors.items():
+        assert np.array_equal(vector, clean.vectors[key])
+    assert len(results(encoder, [(b"", "x"), (b"no", "y")]).reasons) == 2
 
 
 def test_nothing_gives_no_rows(encoder: Encoder) -> None:
-    assert encoder.embed_pictures([])[0].shape == encoder.embed_texts([]).shape == (0, encoder.dimension)
+    assert encoder.encode([]).shape == (0, encoder.dimension)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 300), (300, 7)])
 @pytest.mark.parametrize("format", ["PNG", "GIF", "WEBP"])
 def test_any_shape_and_format_is_embedded(encoder: Encoder, size: tuple[int, int], format: str) -> None:
-    vectors, failures = encoder.embed_pictures([picture(1, size, format)])
-    assert (len(vectors), failures) == (1, [])
+    assert np.isfinite(vectors(encoder, [(picture(1, size, format), "words")])).all()
 
 
-@pytest.mark.parametrize("text", ["", "\0", "<end_of_text>", "𝒇𝒂𝒏𝒄𝒚 ☃️", "word " * 500, "x" * 1_000_000])
+@pytest.mark.parametrize("text", ["", "\0", "<end_of_text>", "[SEP]", "𝒇𝒂𝒏𝒄𝒚 ☃️", "word " * 500, "x" * 1_000_000])
 def test_any_text_is_embedded(encoder: Encoder, text: str) -> None:
-    assert np.isclose(np.linalg.norm(encoder.embed_texts([text])), 1, atol=1e-5)
+    assert np.isfinite(vectors(encoder, [(PICTURES[0], text)])).all()
 
 
-def test_other_weights_are_another_version(encoder: Encoder, params: EmbedParams, tmp_path: Path) -> None:
-    tensors: dict[str, Any] = load_file(params.pretrained or _packaged_weights())
+def test_no_text_is_an_empty_text(encoder: Encoder) -> None:
+    if encoder.reads != ("text",):
+        pytest.skip("a post always has what it reads")
+    none, empty = (encoder.encode([encoder.prepare(Sample(text=text))]) for text in (None, ""))
+    assert np.array_equal(none, empty)
+
+
+def test_the_canaries_prove_an_encoder_once_they_are_kept(
+    encoder: Encoder, place: tuple[str, EmbedParams, Path], tmp_path: Path
+) -> None:
+    choice = encoders.choice_of(*place[:2], tmp_path)
+    if not encoder.name.startswith("flickcast-tiny"):
+        with pytest.raises(CheckError, match="says nothing"):
+            canary.prove(encoder, choice, may_write=False)
+    canary.prove(encoder, choice)
+    canary.prove(encoder, choice, may_write=False)
+
+
+@pytest.fixture(params=["picture", "text"])
+def half(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_vectors_of_a_model_of_open_clip_have_length_one(half: str) -> None:
+    encoder = encoders.load_encoder(f"flickcast-tiny-{half}", EmbedParams(encoder="flickcast-tiny"))
+    assert np.allclose(np.linalg.norm(vectors(encoder, BOTH), axis=1), 1, atol=COUNT * HALF_STEP)
+
+
+def test_other_weights_are_another_version(tmp_path: Path, half: str) -> None:
+    packaged = encoders.load_encoder(f"flickcast-tiny-{half}", EmbedParams(encoder="flickcast-tiny"))
+    tensors = load_file(Path(encoders.__file__).parent / "weights" / "flickcast-tiny.safetensors")
     tensors["logit_scale"] = tensors["logit_scale"] + 1
     save_file(tensors, tmp_path / "other.safetensors")
-    other = load_encoder(EmbedParams(encoder=params.encoder, pretrained="other.safetensors"), root=tmp_path)
-    assert other.name == encoder.name
-    assert other.version != encoder.version
+    params = EmbedParams(encoder="flickcast-tiny", pretrained="other.safetensors")
+    other = encoders.load_encoder(packaged.name, params, tmp_path)
+    assert (other.name, other.dimension) == (packaged.name, packaged.dimension)
+    assert other.version != packaged.version
 
 
-def _packaged_weights() -> Path:
-    import flickcast.embeddings
+@pytest.mark.parametrize("number_type", ["bfloat16", "float16"])
+def test_another_number_type_is_another_version_with_nearly_the_same_vectors(half: str, number_type: str) -> None:
+    name, params = f"flickcast-tiny-{half}", EmbedParams(encoder="flickcast-tiny")
+    exact = encoders.load_encoder(name, params)
+    short = encoders.load_encoder(name, params.model_copy(update={"number_type": number_type}))
+    assert short.version != exact.version
+    cosines = (vectors(short, BOTH) * vectors(exact, BOTH)).sum(axis=1)
+    assert cosines.min() > canary.LEAST_COSINE_ELSEWISE
+    assert not np.array_equal(vectors(short, BOTH), vectors(exact, BOTH))
 
-    return Path(flickcast.embeddings.__file__).parent / "weights" / "flickcast-tiny.safetensors"
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lsa-txt", "did you mean 'lsa-text'"),
+        ("vit-b-32-picture", "did you mean 'ViT-B-32-picture'"),
+        ("ViT-B-32", "name its half, ViT-B-32-picture or ViT-B-32-text"),
+        ("../x", "There is no encoder"),
+    ],
+)
+def test_an_unknown_name_is_told_the_nearest(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        encoders.family_named(name)
+
+
+def test_all_encoders_are_listed_with_what_they_read() -> None:
+    listed = {one["encoder"]: one for one in encoders.list_encoders()}
+    assert set(encoders.families()) | {"flickcast-tiny-picture", "ViT-B-32-text"} <= set(listed)
+    assert listed["vilt-both"]["reads"] == ["picture", "text"]
+    assert (listed["flickcast-tiny-text"]["here"], listed["flickcast-tiny-text"]["dimension"]) == (True, 64)

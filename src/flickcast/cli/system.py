@@ -94,6 +94,19 @@ def encoders_pull(
     say(f"{name}: {pull(name, pretrained)}")
 
 
+@encoders_app.command("fit")
+def encoders_fit(
+    name: Annotated[str, typer.Argument(help="An encoder that learns from the corpus, e.g. lsa-text.")],
+    workspace: WorkspaceOption = HERE,
+) -> None:
+    """Let an encoder learn from the texts known now; `flickcast embed` then makes all its vectors anew."""
+    from flickcast.stages.embedding import fit
+
+    ws = Workspace(workspace)
+    with ws.lock(f"flickcast encoders fit {name}"):
+        say(f"{name} has learned from {fit(ws, name)} posts.")
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("demo", rich_help_panel="System")(demo)

@@ -83,6 +83,22 @@ def load_encoder(name: str, params: EmbedParams, root: Path = Path(), threads: i
 
 def list_encoders() -> Iterator[dict[str, Any]]:
     """Every encoder with what it reads, the length of its vectors if known, its weights, and whether these are here."""
+    packaged, *others = [
+        [
+            {
+                "encoder": f"{row['model']}-{kind}",
+                "reads": [kind],
+                "dimension": row["dimension"],
+                "weights": row["pretrained"],
+                "here": row["here"],
+                "meaning": open_clip.family(kind).meaning,
+                "of_open_clip": True,
+            }
+            for kind in get_args(Kind)
+        ]
+        for row in pretrained.list_models()
+    ]
+    yield from packaged
     for name, family in families().items():
         yield {
             "encoder": name,
@@ -93,17 +109,8 @@ def list_encoders() -> Iterator[dict[str, Any]]:
             "meaning": family.meaning,
             "of_open_clip": False,
         }
-    for row in pretrained.list_models():
-        for kind in get_args(Kind):
-            yield {
-                "encoder": f"{row['model']}-{kind}",
-                "reads": [kind],
-                "dimension": row["dimension"],
-                "weights": row["pretrained"],
-                "here": row["here"],
-                "meaning": open_clip.family(kind).meaning,
-                "of_open_clip": True,
-            }
+    for pair in others:
+        yield from pair
 
 
 def pull(name: str, tag: str | None) -> Path:

@@ -43,7 +43,7 @@ class State:
 
 def folder_of(name: str, root: Path) -> Path:
     """Where an encoder's state lies in a workspace."""
-    return root / "encoders" / name
+    return root / "encoders" / "fitted" / name
 
 
 def is_fitted(name: str, root: Path) -> bool:

@@ -9,9 +9,7 @@ import numpy as np
 from flickcast.embeddings.protocol import Vectors
 
 
-def in_passes(
-    prepared: Sequence[Any], rows: int, run: Callable[[Sequence[Any]], Vectors], dimension: int
-) -> Vectors:
+def in_passes(prepared: Sequence[Any], rows: int, run: Callable[[Sequence[Any]], Vectors], dimension: int) -> Vectors:
     """One row per prepared post: `run` always gets `rows` of them, the last pass filled up with copies of its last one.
 
     Matrix products of another shape round differently.

@@ -37,7 +37,7 @@ def plain(title: str | None, tags: Sequence[str] | None) -> str:
     return " ".join([*([title] if title else []), *(tags or ())])
 
 
-TEXTS: dict[str, Callable[[str | None, Sequence[str] | None], str]] = {"prompt": prompt, "plain": plain}
+TEXTS: dict[str, Callable[[str | None, Sequence[str] | None], str]] = {"prompt": prompt, "words": plain}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from flickcast.console import progress
 from flickcast.errors import UserError
 from flickcast.records import Rejected, StageReport, quarantine_record, quarantine_rows
 from flickcast.schemas import TABLES
-from flickcast.tables import Appender, publish_json
+from flickcast.tables import ABOUT, Appender, publish, publish_json
 from flickcast.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,14 +25,21 @@ if TYPE_CHECKING:
     from flickcast.embeddings.protocol import Encoder
     from flickcast.embeddings.step import Shard
 
+    Run = Callable[[Path, str, str, Sequence[Shard]], Generator[tuple[Shard, Result]]]
+
 Facts = dict[str, Any]
 RATES = "embedding-rates.json"  # of this machine, by encoder: inputs per second of the last run that took a while
 LEAST_SECONDS = 1.0  # a shorter run says little about the next
 NO_PICTURES = "No pictures here: nothing to embed."
 
 
-def embed(ws: Workspace) -> StageReport:
-    """Vectors of every picture and text that an encoder has not seen yet, the pair's first, then the others'."""
+def embed(ws: Workspace, run: "Run | None" = None) -> StageReport:
+    """Vectors of every picture and text that an encoder has not seen yet, the pair's first, then the others'.
+
+    `run` has shards embedded elsewhere, as `run_shards` does it here, and gives the results in the shards' order.
+    """
+    if not (about := ws.root / "encoders" / "fitted" / ABOUT).exists():  # DVC wants the folder in any case
+        publish(about, b"What encoders have learned from this workspace's texts.\n")
     facts: Facts = {"pictures": 0, "embedded": 0, "quarantined": 0, "encoders": {}}
     notes = []
     refused: set[str] = set()
@@ -41,7 +49,7 @@ def embed(ws: Workspace) -> StageReport:
             if (reason := _nothing_to_do(ws, name) or _fit(ws, name)) is not None:
                 notes.append(reason)
                 continue
-            found = _embed_with(ws, appender, name, refused)
+            found = _embed_with(ws, appender, name, run, refused)
             facts["encoders"][name] = found
             facts["embedded"] += found["embedded"]
     facts["quarantined"] = len(refused)
@@ -82,19 +90,34 @@ def _nothing_to_do(ws: Workspace, name: str) -> str | None:
 def _fit(ws: Workspace, name: str) -> str | None:
     """Let an encoder learn from the corpus, once, as soon as there is enough of it; why it could not, otherwise."""
     from flickcast.embeddings import fitted
-    from flickcast.embeddings.encoders import choice_of, family_named
-    from flickcast.embeddings.step import TEXTS
+    from flickcast.embeddings.encoders import family_named
 
-    family = family_named(name)
-    if "fit" not in family.facts or fitted.is_fitted(name, ws.root):
+    if "fit" not in family_named(name).facts or fitted.is_fitted(name, ws.root):
         return None
-    write = TEXTS[family.facts.get("text", "prompt")]
-    texts = (write(title, tags) for title, tags in ws.read("posts", ("title", "tags")).iter_rows())
     try:
-        family.facts["fit"](texts, fitted.folder_of(name, ws.root), choice_of(name, ws.params.embed, ws.root))
+        fit(ws, name)
     except fitted.TooFewTextsError as error:
         return f"{name} is left out: {error}"
     return None
+
+
+def fit(ws: Workspace, name: str) -> int:
+    """Let an encoder learn from all texts known now, how many; its vectors are made anew by the next `embed`.
+
+    UserError if it is none that learns, or if the texts are too few.
+    """
+    from flickcast.embeddings import fitted
+    from flickcast.embeddings.encoders import choice_of, family_named
+    from flickcast.embeddings.step import TEXTS
+
+    facts = family_named(name).facts
+    if "fit" not in facts:
+        raise UserError(f"Encoder {name} learns nothing from the corpus: there is nothing to fit.")
+    write = TEXTS[facts.get("text", "prompt")]
+    posts = ws.read("posts", ("title", "tags"))
+    texts = (write(title, tags) for title, tags in posts.iter_rows())
+    facts["fit"](texts, fitted.folder_of(name, ws.root), choice_of(name, ws.params.embed, ws.root))
+    return posts.height
 
 
 @dataclass(frozen=True)
@@ -106,7 +129,7 @@ class _Plan:
     count: int  # of rows in the table
 
 
-def _embed_with(ws: Workspace, appender: Appender, name: str, refused: set[str]) -> Facts:
+def _embed_with(ws: Workspace, appender: Appender, name: str, run: "Run | None", refused: set[str]) -> Facts:
     from flickcast.embeddings import step
 
     encoder = _proven(ws.root, ws, name)
@@ -116,7 +139,8 @@ def _embed_with(ws: Workspace, appender: Appender, name: str, refused: set[str])
     posts = sum(shard.posts.height for shard in plan.shards)
     shared = step.shared(plan.shards, plan.known)
     started = time.monotonic()
-    with progress(f"embed {name}", posts) as advance, closing(results(ws, encoder, plan.shards)) as found:
+    found = run(ws.root, name, encoder.version, plan.shards) if run else results(ws, encoder, plan.shards)
+    with progress(f"embed {name}", posts) as advance, closing(found):
         for shard, result in found:
             rows = step.rows(shard, shared.complete(shard, result), encoder.version, encoder.dimension)
             appender.append(table, shard.name(encoder.version), rows)
@@ -147,12 +171,18 @@ def run_shards(root: Path, name: str, version: str, shards: "Iterable[Shard]") -
 
     CheckError if it is not the encoder that the work was planned for.
     """
+    ws = Workspace(root)
+    return results(ws, _workers_encoder(root, name, version, ws.params.embed.model_dump_json()), shards)
+
+
+@lru_cache(maxsize=1)
+def _workers_encoder(root: Path, name: str, version: str, _params: str) -> "Encoder":
+    """A worker gets many shards of one encoder: it is built and proven for the first."""
     from flickcast.embeddings.canary import refuse_other_version
 
-    ws = Workspace(root)
-    encoder = _proven(root, ws, name, may_write=False)
+    encoder = _proven(root, Workspace(root), name, may_write=False)
     refuse_other_version(encoder, version)
-    return results(ws, encoder, shards)
+    return encoder
 
 
 def _load(root: Path, ws: Workspace, name: str) -> "tuple[Encoder, Any]":
@@ -180,11 +210,20 @@ def _plan(ws: Workspace, appender: Appender, encoder: "Encoder") -> _Plan:
         appender.drop(table)
         appender.checkpoint()
     work = _work(ws, encoder.name, encoder.version)
-    stored = ws.scan(table, ("input_sha256", "vector")).drop_nulls()
-    alike = stored.join(work.lazy().select("input_sha256").unique(), on="input_sha256", how="semi").collect()
-    known = dict(zip(alike["input_sha256"], alike["vector"].to_numpy(), strict=True)) if alike.height else {}
+    known = _stored_vectors(ws, table, work)
     count = ws.scan(table, ("post_id",)).select(pl.len()).collect().item()
     return _Plan(step.shards(work, pl.Series(list(known), dtype=pl.String)), known, int(count))
+
+
+def _stored_vectors(ws: Workspace, table: str, work: pl.DataFrame) -> dict[str, NDArray[np.float16]]:
+    """Vectors that the table has of inputs which the work needs, too; only the parts that hold them are read."""
+    stored = ws.places(table, ("input_sha256",)).join(work, on="input_sha256", how="semi")
+    found: dict[str, NDArray[np.float16]] = {}
+    for (part,), keys in stored.unique("input_sha256", keep="first", maintain_order=True).group_by("part"):
+        rows = ws.read_part(table, ws.folder(table) / f"{part}.parquet", ("input_sha256", "vector"))
+        alike = rows.join(keys, on="input_sha256", how="semi").drop_nulls()
+        found.update(zip(alike["input_sha256"], alike["vector"].to_numpy(), strict=True) if alike.height else ())
+    return found
 
 
 def _work(ws: Workspace, name: str, version: str | None) -> pl.DataFrame:

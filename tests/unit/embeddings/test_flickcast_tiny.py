@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-import flickcast.embeddings
 from PIL import Image
 
+import flickcast.embeddings
 from flickcast.embeddings.encoders import load_encoder
 from flickcast.embeddings.protocol import Sample, Vectors
 from flickcast.embeddings.step import prompt

@@ -59,7 +59,7 @@ def test_an_input_is_the_picture_or_the_text_or_both() -> None:
     assert hashes[("text",)][0] == hashlib.sha256(prompt("sea", None).encode()).hexdigest()
     for found in hashes.values():
         assert found[0] == found[1] != found[2]
-    assert with_inputs(posts, ("text",), "plain")["text"].to_list() == ["sea", "sea", "sand"]
+    assert with_inputs(posts, ("text",), "words")["text"].to_list() == ["sea", "sea", "sand"]
 
 
 def test_shards_follow_the_parts_and_are_not_too_long() -> None:

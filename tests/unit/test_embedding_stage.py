@@ -1,0 +1,244 @@
+"""The stage `embed`: each input once, a table per encoder, what is kept when it is killed."""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from flickcast.embeddings import encoders
+from flickcast.embeddings.open_clip import OpenClipEncoder
+from flickcast.errors import CheckError
+from flickcast.schemas import TABLES
+from flickcast.stages import embed
+from flickcast.stages.embedding import plan_of_embedding, run_shards
+from flickcast.workspace import Workspace, set_params
+
+MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
+PICTURE, TEXT = "flickcast-tiny-picture", "flickcast-tiny-text"
+
+
+def jpeg(seed: int, size: tuple[int, int] = (60, 80)) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def night(ws: Workspace, part: str, pictures: dict[str, bytes | None], title: str = "title of {}") -> None:
+    """Posts, each with its picture (None: without one), as a night stores them."""
+    posts = pl.DataFrame({"post_id": list(pictures), "title": [title.format(one) for one in pictures]}).with_columns(
+        source=pl.lit("flickr"), user_id=pl.lit("u"), posted_at=pl.lit(MOMENT), first_seen_at=pl.lit(MOMENT)
+    )
+    there = {key: content for key, content in pictures.items() if content is not None}
+    sums = [hashlib.sha256(content).hexdigest() for content in there.values()]
+    images = pl.DataFrame({"post_id": list(there), "sha256": sums, "bytes": list(there.values())})
+    with ws.appending("ingest") as appender:
+        appender.append("posts", part, TABLES["posts"].conform(posts))
+        if there:
+            appender.append("images", f"{part}-0000", TABLES["images"].conform(images))
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many inputs went through each encoder; the canaries are five of them."""
+    counts: dict[str, int] = {}
+    real = OpenClipEncoder.encode
+
+    def encode(self: OpenClipEncoder, prepared: Sequence[Any]) -> Any:
+        counts[self.name] = counts.get(self.name, 0) + len(prepared)
+        return real(self, prepared)
+
+    monkeypatch.setattr(OpenClipEncoder, "encode", encode)
+    return counts
+
+
+def table(ws: Workspace, name: str) -> pl.DataFrame:
+    return ws.read(f"embeddings/{name}").sort("post_id")
+
+
+def test_pictures_and_texts_are_two_tables_and_a_text_needs_no_picture(workspace: Workspace) -> None:
+    night(workspace, "n1", {"1": jpeg(1), "2": None, "3": b"broken"})
+    facts = embed(workspace).facts
+    assert (facts["pictures"], facts["embedded"], facts["quarantined"]) == (2, 4, 1)
+    assert table(workspace, PICTURE)["post_id"].to_list() == ["1", "3"]
+    assert table(workspace, TEXT)["post_id"].to_list() == ["1", "2", "3"]
+    vectors = workspace.vectors()
+    assert vectors.select("post_id", pl.col("picture", "text").is_null()).rows() == [
+        ("1", False, False), ("2", True, False), ("3", True, False),
+    ]  # fmt: skip
+    ids, matrix = workspace.matrix(TEXT)
+    assert (sorted(ids), matrix.shape, matrix.dtype) == (["1", "2", "3"], (3, 64), np.float16)
+
+
+def test_a_second_run_computes_nothing_and_a_new_night_only_what_is_new(
+    workspace: Workspace, encoded: dict[str, int]
+) -> None:
+    night(workspace, "n1", {str(number): jpeg(number) for number in range(30)})
+    embed(workspace)
+    assert encoded == {PICTURE: 5 + 30, TEXT: 5 + 30}
+    before = workspace.manifest("embed")
+    encoded.clear()
+    assert embed(workspace).facts["embedded"] == 0
+    assert encoded == {PICTURE: 5, TEXT: 5}
+    assert workspace.manifest("embed") == before
+    night(workspace, "n2", {str(number): jpeg(number) for number in range(100, 103)})
+    encoded.clear()
+    assert embed(workspace).facts["encoders"][PICTURE]["known"] == 30
+    assert encoded == {PICTURE: 5 + 3, TEXT: 5 + 3}
+
+
+def test_the_same_picture_or_text_is_encoded_once_in_a_shard_in_a_run_and_in_later_runs(
+    workspace: Workspace, encoded: dict[str, int]
+) -> None:
+    night(workspace, "n1", {"1": jpeg(1), "2": jpeg(1)}, title="same")
+    night(workspace, "n2", {"3": jpeg(1), "4": jpeg(4)}, title="same")
+    embed(workspace)
+    assert encoded == {PICTURE: 5 + 2, TEXT: 5 + 1}
+    night(workspace, "n3", {"5": jpeg(4)}, title="same")
+    encoded.clear()
+    embed(workspace)
+    assert encoded == {PICTURE: 5, TEXT: 5}
+    vectors = table(workspace, PICTURE)["vector"].to_list()
+    assert vectors[0] == vectors[1] == vectors[2] != vectors[3] == vectors[4]
+
+
+def test_a_post_whose_picture_comes_later_gets_its_vector_then(workspace: Workspace) -> None:
+    night(workspace, "n1", {"1": jpeg(1), "2": None})
+    embed(workspace)
+    late = pl.DataFrame({"post_id": ["2"], "sha256": ["00"], "bytes": [jpeg(2)]})
+    with workspace.appending("ingest") as appender:
+        appender.append("images", "late", TABLES["images"].conform(late))
+    assert embed(workspace).facts["embedded"] == 1
+    assert workspace.vectors()["picture"].null_count() == 0
+
+
+def test_vectors_of_another_version_are_dropped_and_made_anew(workspace: Workspace) -> None:
+    night(workspace, "n1", {"1": jpeg(1), "2": jpeg(2)})
+    embed(workspace)
+    old = table(workspace, PICTURE)["encoder_version"][0]
+    set_params(workspace.root / "params.yaml", {"embed.number_type": "bfloat16"})
+    ws = Workspace(workspace.root)
+    assert embed(ws).facts["embedded"] == 4
+    assert old not in set(table(ws, PICTURE)["encoder_version"])
+    assert table(ws, PICTURE).height == 2
+
+
+def test_a_killed_run_keeps_every_finished_shard_and_ends_with_the_same_table(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, encoded: dict[str, int]
+) -> None:
+    for number in range(4):
+        night(workspace, f"n{number}", {f"{number}{one}": jpeg(10 * number + one) for one in range(3)})
+
+    class Killed(BaseException):
+        pass
+
+    def die_at_third(real: Callable[..., Any]) -> Callable[..., Any]:
+        calls: list[str] = []
+
+        def rows(*arguments: Any) -> Any:
+            calls.append("")
+            if len(calls) == 3:
+                raise Killed
+            return real(*arguments)
+
+        return rows
+
+    from flickcast.embeddings import step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step, "rows", die_at_third(step.rows))
+        with pytest.raises(Killed):
+            embed(workspace)
+    assert table(workspace, PICTURE).height == 6
+    encoded.clear()
+    embed(Workspace(workspace.root))
+    assert encoded[PICTURE] == 5 + 6
+    resumed = {name: table(workspace, name) for name in (PICTURE, TEXT)}
+    with workspace.appending("embed") as appender:
+        for name in (PICTURE, TEXT):
+            appender.drop(f"embeddings/{name}")
+    embed(workspace)
+    for name, rows in resumed.items():
+        whole = table(workspace, name)
+        assert whole.drop("vector").equals(rows.drop("vector"))
+        steps = whole["vector"].to_numpy().astype(np.float32) - rows["vector"].to_numpy().astype(np.float32)
+        assert np.abs(steps).max() <= 2.0**-11
+
+
+def test_without_any_picture_the_pair_has_nothing_to_do_and_others_read_the_texts(workspace: Workspace) -> None:
+    set_params(workspace.root / "params.yaml", {"embed.others": "[lsa-text, statistics-picture]"})
+    ws = Workspace(workspace.root)
+    night(ws, "n1", {"1": None})
+    report = embed(ws)
+    assert report.facts["embedded"] == 0
+    assert report.notes[0] == "No pictures here: nothing to embed."
+    assert report.notes[1].startswith("lsa-text is left out")
+    night(ws, "n2", {f"p{number}": None for number in range(120)}, title="the sea and the sand {}")
+    facts = embed(ws).facts["encoders"]
+    assert list(facts) == ["lsa-text"]
+    assert facts["lsa-text"]["embedded"] == 121
+
+
+def test_further_encoders_have_tables_of_their_own(workspace: Workspace) -> None:
+    set_params(workspace.root / "params.yaml", {"embed.others": "[statistics-picture]"})
+    ws = Workspace(workspace.root)
+    night(ws, "n1", {"1": jpeg(1), "2": b"broken"})
+    report = embed(ws)
+    assert report.facts["quarantined"] == 1, "both encoders refuse the same picture: one record"
+    assert ws.read("quarantine/embed").height == 1
+    assert table(ws, "statistics-picture")["vector"].null_count() == 1
+    assert (ws.root / "encoders" / "canaries" / "statistics-picture.json").exists()
+
+
+def test_the_plan_says_what_is_missing_and_changes_nothing(workspace: Workspace) -> None:
+    night(workspace, "n1", {"1": jpeg(1), "2": jpeg(1), "3": None})
+    facts = plan_of_embedding(workspace).facts
+    assert facts == {PICTURE: {"posts": 2, "inputs": 1}, TEXT: {"posts": 3, "inputs": 3}}
+    assert not workspace.exists(f"embeddings/{PICTURE}")
+    embed(workspace)
+    assert plan_of_embedding(workspace).facts[TEXT] == {"posts": 0, "inputs": 0}
+
+
+def test_a_worker_gives_the_same_vectors_and_refuses_other_work(workspace: Workspace) -> None:
+    night(workspace, "n1", {str(number): jpeg(number) for number in range(5)})
+    sent: list[Any] = []
+
+    def run(*order: Any) -> Any:
+        sent.append(order)
+        return run_shards(*order)
+
+    embed(workspace, run)
+    by_worker = table(workspace, PICTURE)
+    with workspace.appending("embed") as appender:
+        appender.drop(f"embeddings/{PICTURE}")
+    embed(workspace)
+    assert table(workspace, PICTURE).equals(by_worker)
+    root, name, _, shards = sent[0]
+    with pytest.raises(CheckError, match="was planned for 0123"):
+        run_shards(root, name, "0123", shards)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 200), (130, 300), (520, 700)])
+def test_reduced_decoding_is_deterministic_and_nearly_the_whole_picture(size: tuple[int, int]) -> None:
+    """Smooth pictures, as photos are at the scale of a pixel."""
+    small = np.random.default_rng(3).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    from flickcast.embeddings.protocol import Sample
+    from flickcast.params import EmbedParams
+    from flickcast.pictures import Picture, decode
+
+    encoder = encoders.load_encoder(PICTURE, EmbedParams(encoder="flickcast-tiny"))
+    whole, reduced, again = (decode(buffer.getvalue(), edge) for edge in (None, encoder.shortest_edge, 64))
+    assert isinstance(whole, Picture)
+    assert isinstance(reduced, Picture)
+    assert isinstance(again, Picture)
+    assert min(reduced.rgb.size) >= 64
+    assert reduced.rgb.tobytes() == again.rgb.tobytes()
+    vectors = encoder.encode([encoder.prepare(Sample(picture=one.rgb)) for one in (whole, reduced)])
+    assert vectors[0] @ vectors[1] > 0.99
