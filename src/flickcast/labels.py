@@ -31,12 +31,13 @@ def _imported(posts: pl.DataFrame, imported_labels: pl.DataFrame, params: LabelP
 
 
 def _observed(posts: pl.DataFrame, observations: pl.DataFrame, params: LabelParams) -> pl.DataFrame:
-    """The first count taken at or after the age of maturity."""
+    """The first count taken at or after the age of maturity; one taken much later tells of another age: no label."""
     age = pl.col("observed_at") - pl.col("posted_at")
     first = (
         observations.filter(pl.col("views").is_not_null())
         .join(posts.select("post_id", "posted_at"), on="post_id")
         .filter(age >= timedelta(days=params.maturity_days))
+        .filter(age < timedelta(days=params.maturity_days + params.tolerance_days))
         .sort("post_id", "observed_at")
         .unique("post_id", keep="first", maintain_order=True)
     )

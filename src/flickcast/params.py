@@ -21,6 +21,7 @@ class LabelParams(Section):
 
     formula: Literal["log2_views", "log2_views_per_day"] = "log2_views"
     maturity_days: int = Field(7, ge=1, description="age at which a post's count is its label")
+    tolerance_days: int = Field(3, ge=1, description="how much older it may be when it is counted")
 
 
 class SamplingParams(Section):

@@ -52,7 +52,7 @@ from pathlib import Path
 import httpx
 from flickcast import cli, demo
 from flickcast.sources import web
-from flickcast.stages import intake
+from flickcast.stages import asking
 from flickcast.workspace import Workspace
 
 root, kept = map(Path, sys.argv[1:])
@@ -90,7 +90,7 @@ for number, night in enumerate(json.load(sys.stdin)):
         demo.move_service_clock(night["service"], date.fromisoformat(night["date"]))
     web.Web.request = globals()[night["sabotage"]] if night["sabotage"] else request
     if night["stuck"]:
-        intake.STUCK_SECONDS = 0.5
+        asking.STUCK_SECONDS = 0.5
     Workspace(root).set_night(date.fromisoformat(night["date"]))
     sys.argv = ["flickcast", "ingest", "--workspace", str(root), "--debug"]
     try:

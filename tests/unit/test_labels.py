@@ -38,6 +38,14 @@ def test_first_observation_of_age_counts() -> None:
     assert label_of(seen)["popularity"] == 4.0
 
 
+@pytest.mark.parametrize("age", [10, 30])
+def test_a_count_at_another_age_is_no_label(age: float) -> None:
+    """Three simulated nights had 48 labels of 30 days beside 74 of 7: posts that were found late."""
+    seen = observations({"post_id": "p", "observed_at": day(age), "views": 7})
+    assert popularity_labels(ONE_POST, seen, imported(), LabelParams()).is_empty()
+    assert label_of(seen, tolerance_days=24)["age_days"] == age
+
+
 def test_observation_without_views_is_no_label() -> None:
     seen = observations(
         {"post_id": "p", "observed_at": day(7), "views": None}, {"post_id": "p", "observed_at": day(8), "views": 3}

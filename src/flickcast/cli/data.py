@@ -39,6 +39,11 @@ def init(
     going_on = (
         "set FLICKCAST_FLICKR_KEY, then `flickcast nightly`" if live else "`flickcast import ...`, then `dvc repro`"
     )
+    if simulated:
+        going_on = (
+            "let `flickcast simulate serve` run, set FLICKCAST_FLICKR_URL to the address it prints and "
+            "FLICKCAST_FLICKR_KEY to anything, then `flickcast nightly --date 2026-03-01`"
+        )
     say(f"{ws.root} is a workspace. Next, in it: {going_on}.")
 
 

@@ -15,14 +15,14 @@ from flickcast.retelling import plan_lines, told_of
 from flickcast.workspace import Workspace
 
 
-def run_stage(name: str, folder: Path, as_json: bool) -> None:
+def run_stage(name: str, folder: Path, as_json: bool, stage: Callable[[Workspace], StageReport] | None = None) -> None:
     """Run a stage under the workspace's lock, keep its report (or its last words), and show it."""
     from flickcast.stages import STAGES
 
     ws = Workspace(folder)
     try:
         with working_in(ws.root), ws.lock(f"flickcast {name}"):
-            report = STAGES[name](ws)
+            report = (stage or STAGES[name])(ws)
             ws.keep_report(report)
     except FlickcastError as error:
         with suppress(OSError):  # a full disk takes no last words; they are shown all the same
@@ -40,10 +40,28 @@ def ingest(
     if not plan:
         run_stage("ingest", workspace, as_json)
         return
-    from flickcast.stages.intake import plan_of_night
+    from flickcast.stages.asking import plan_of_night
 
     report = plan_of_night(Workspace(workspace))
     show(report.as_json() if as_json else plan_lines(report.facts), as_json, "the next ingest:")
+    notes(report.notes)
+
+
+def embed(
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what is missing, and for how long it is.")] = False,
+) -> None:
+    """Vectors of every picture and text that an encoder has not seen yet, on the engine of params.yaml."""
+    if not plan:
+        from flows import engines
+
+        run_stage("embed", workspace, as_json, engines.embed)
+        return
+    from flickcast.stages.embedding import plan_of_embedding
+
+    report = plan_of_embedding(Workspace(workspace))
+    show(report.as_json() if as_json else report.facts, as_json, "still to embed:")
     notes(report.notes)
 
 
@@ -73,7 +91,7 @@ def _show_report(report: StageReport, as_json: bool) -> None:
     notes(report.notes)
 
 
-OWN_OPTIONS: dict[str, Callable[..., None]] = {"ingest": ingest, "predict": predict}
+OWN_OPTIONS: dict[str, Callable[..., None]] = {"ingest": ingest, "embed": embed, "predict": predict}
 
 
 def register(app: typer.Typer) -> None:

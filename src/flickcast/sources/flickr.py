@@ -22,7 +22,7 @@ from flickcast.sources.flickr_found import Found, Memory, counted, frame, once
 from flickcast.sources.flickr_images import ImageClient
 from flickcast.sources.flickr_parse import Row, info_from_photo, number, text
 from flickcast.sources.flickr_people import People, budget_left, one_by_one, tombstone
-from flickcast.sources.flickr_stretches import Span, Stretch, aged, searches, stretches
+from flickcast.sources.flickr_stretches import Route, Span, Stretch, searches
 from flickcast.sources.flickr_windows import Walk
 from flickcast.sources.journal import Session, journal_at
 from flickcast.sources.pictures import Pictures
@@ -89,20 +89,20 @@ class FlickrSource:
         """
         if self._params.sampling.design == "follow" and not self._params.sampling.users:
             raise UserError("params.yaml: ingest.sampling.design is follow, and ingest.sampling.users names nobody.")
+        route = Route(span, self._params, self._maturity_days, self._seed, memory.known_since)
         walk = Walk(self.session, self._params, span.until, Density(memory.posts_per_second))
-        found = self._walk(walk, span, memory)
-        posts, rejected = found.posts(self.session.moment)
-        people = People(self.session, self._params, posts, memory, span.until)
-        people.ask_for_new()
-        unlisted, gone, uncounted = self._unlisted(span, memory, found)
-        people.ask_for_stale()
+        found = self._walk(walk, route, memory)
+        unlisted, gone, uncounted = self._unlisted(route, memory, found)
+        people = People(self.session, self._params, found.owners, memory, span.until)
+        people.ask()
+        posts, rejected = found.posts(self.session.moment)  # dated now that most answers have told the time
         notes = [*walk.notes(), *found.notes(), *people.notes()]
         if uncounted:
             notes.append(
                 f"{uncounted} posts that no search lists any more could not be asked for: not counted tonight."
             )
         oracle = self._oracle(posts["post_id"], notes)
-        facts = self._facts(walk, found, span) | people.facts() | {"unlisted": unlisted.height, "gone": gone.height}
+        facts = self._facts(walk, found, route) | people.facts() | {"unlisted": unlisted.height, "gone": gone.height}
         return Batch(
             source="flickr",
             posts=posts,
@@ -119,9 +119,9 @@ class FlickrSource:
             facts=facts | self.session.facts(),
         )
 
-    def _walk(self, walk: Walk, span: Span, memory: Memory) -> Found:
-        found = Found(self._params, memory, span)
-        wanted = searches(stretches(span, self._params, self._maturity_days, self._seed), self._params.sampling)
+    def _walk(self, walk: Walk, route: Route, memory: Memory) -> Found:
+        found = Found(self._params, memory, route.span)
+        wanted = searches(route.stretches, self._params.sampling)
         minutes = sum(stretch.seconds for stretch, _ in wanted) // 60
         with progress("minutes of uploads", minutes) as advance:
             for stretch, filters in wanted:
@@ -130,10 +130,9 @@ class FlickrSource:
                     advance(0, f"({found.count} posts)")
         return found
 
-    def _unlisted(self, span: Span, memory: Memory, found: Found) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    def _unlisted(self, route: Route, memory: Memory, found: Found) -> tuple[pl.DataFrame, pl.DataFrame, int]:
         """Known posts of the walked ages that no search listed: counted, gone (tombstones), how many were not asked."""
-        stretches = aged(span, self._params, self._maturity_days, self._seed)
-        missing = _within(memory.posts, stretches).filter(~pl.col("post_id").is_in(list(found.post_ids)))
+        missing = _within(memory.posts, route.aged).filter(~pl.col("post_id").is_in(list(found.post_ids)))
         missing = missing.filter(~pl.col("post_id").is_in(list(memory.gone("post")))).sort("post_id")
         if self._params.sampling.design == "follow":
             missing = missing.filter(pl.col("user_id").is_in(list(self._params.sampling.users)))
@@ -144,22 +143,22 @@ class FlickrSource:
             self.session, asked, "posts no longer listed", lambda post_id: ask(photo_id=post_id)
         ):
             if answer is Verdict.GONE:
-                gone.append(tombstone("post", post_id, span.until))
+                gone.append(tombstone("post", post_id, route.span.until))
             elif isinstance(answer, Answer):
                 rows.append(info_from_photo(answer.content, self.session.moment(answer)) | {"post_id": post_id})
             uncounted += answer is Verdict.RETRY
         return counted(rows), pl.DataFrame(gone, schema=TABLES["tombstones"].dtypes()), uncounted
 
-    def _facts(self, walk: Walk, found: Found, span: Span) -> dict[str, Any]:
+    def _facts(self, walk: Walk, found: Found, route: Route) -> dict[str, Any]:
         """What the next nights and their plans go by."""
-        seconds = sum(one.seconds for one in stretches(span, self._params, self._maturity_days, self._seed))
+        span = route.span
         return {
             "since": span.since.isoformat(),
             "until": span.until.isoformat(),
             "sampling": self._params.sampling.model_dump(mode="json", exclude_defaults=True) | {"seed": self._seed},
             "weekday": span.since.weekday(),
             "new_seconds": span.older_by(0).seconds,
-            "walked_seconds": seconds,
+            "walked_seconds": route.seconds,
             "told": walk.told,
             "read": walk.read,
             "broken_seconds": sum(window.seconds for window in walk.broken),

@@ -41,6 +41,12 @@ class Memory:
     forgotten: Forgotten = field(default_factory=Forgotten)
     posts_per_second: Sequence[float] | None = None  # by hour of the day, as earlier nights found it
 
+    @property
+    def known_since(self) -> datetime | None:
+        """When the oldest known post was uploaded."""
+        oldest = self.posts["posted_at"].min()
+        return oldest if isinstance(oldest, datetime) else None
+
     def gone(self, kind: str) -> set[str]:
         """The posts or users that have a tombstone."""
         return set(self.tombstones.filter(pl.col("kind") == kind)["id"])
@@ -112,6 +118,11 @@ class Found:
         second = int(posted_at.timestamp()) - self._first_second if posted_at else -1
         if posted_at and 0 <= second < self._seconds:
             self.hours[posted_at.hour] += 1
+
+    @property
+    def owners(self) -> pl.DataFrame:
+        """The user of each new post."""
+        return pl.concat([TABLES["posts"].empty(), *(rows.drop("_place") for rows in self._posts)]).select("user_id")
 
     def posts(self, moment: Moments) -> tuple[pl.DataFrame, tuple[Rejected, ...]]:
         """The new posts by id, and what is no post; each at the moment of its answer."""

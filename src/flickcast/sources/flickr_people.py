@@ -1,7 +1,7 @@
 """The users of a night's posts: whom to ask about, in which order, within the calls that are left."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ class People:
     """The users whose numbers are missing or old, asked for in the order of what a call is worth, while calls last."""
 
     def __init__(
-        self, session: Session, params: IngestParams, posts: pl.DataFrame, memory: Memory, at: datetime
+        self, session: Session, params: IngestParams, owners: pl.DataFrame, memory: Memory, at: datetime
     ) -> None:
         self._session = session
         self._params = params
@@ -32,14 +32,13 @@ class People:
         self._gone: list[Row] = []
         self._waiting = self._failing = 0
         self._at = at
-        self._new, self._stale = _whom_to_ask(posts, memory, params.user_refresh_days)
+        self._new, self._stale = _whom_to_ask(owners, memory, at - timedelta(days=params.user_refresh_days))
 
-    def ask_for_new(self) -> None:
-        """Those of whom nothing is known; who has most posts here first."""
+    def ask(self) -> None:
+        """Those of whom nothing is known, who has most posts here first; those whose numbers are old, oldest first;
+        then, with what is left, whom they all follow.
+        """
         self._ask(self._new)
-
-    def ask_for_stale(self) -> None:
-        """Those whose numbers are old, oldest first; then, with what is left, whom they all follow."""
         self._ask(self._stale)
         asked = [user_id for user_id in self._rows if self._params.following][: self._left()]
         ask = partial(self._session.call, FOLLOWING, "contacts", per_page=1)
@@ -94,17 +93,15 @@ class People:
         return max(budget_left(self._session, self._params), 0)
 
 
-def _whom_to_ask(posts: pl.DataFrame, memory: Memory, refresh_days: int) -> tuple[list[str], list[str]]:
-    """Users of whom nothing is known, and owners of new posts whose numbers are old; none that is gone."""
+def _whom_to_ask(tonight: pl.DataFrame, memory: Memory, oldest: datetime) -> tuple[list[str], list[str]]:
+    """Users of whom nothing is known, and owners of new posts whose numbers are older than that; none that is gone."""
     gone = list(memory.gone("user"))
     latest = memory.users.group_by("user_id").agg(pl.col("observed_at").max())
-    owners = pl.concat([memory.posts.select("user_id"), posts.select("user_id")]).group_by("user_id").len()
+    owners = pl.concat([memory.posts.select("user_id"), tonight]).group_by("user_id").len()
     owners = owners.filter(~pl.col("user_id").is_in(gone))
     new = owners.join(latest, on="user_id", how="anti").sort("len", "user_id", descending=[True, False])
-    tonight = owners.join(posts.select("user_id").unique(), on="user_id", how="semi").join(latest, on="user_id")
-    now = posts["first_seen_at"].max()
-    old = pl.col("observed_at") <= pl.lit(now) - pl.duration(days=refresh_days)
-    stale = tonight.filter(old).sort("observed_at", "user_id") if now else tonight.clear()
+    stale = owners.join(tonight.unique(), on="user_id", how="semi").join(latest, on="user_id")
+    stale = stale.filter(pl.col("observed_at") <= oldest).sort("observed_at", "user_id")
     return new["user_id"].to_list(), stale["user_id"].to_list()
 
 

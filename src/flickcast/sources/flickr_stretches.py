@@ -36,22 +36,41 @@ class Span:
         return Stretch(int(self.since.timestamp()) - days * DAY, int(self.until.timestamp()) - days * DAY)
 
 
-def ages(params: IngestParams, maturity_days: int) -> list[int]:
-    """The ages at which posts are counted again, in days; that of the label always is one of them."""
-    return sorted({*params.observe_at_days, maturity_days} - {0})
+@dataclass(frozen=True)
+class Route:
+    """What a night walks. `known_since`: the upload of the oldest post known here; None where none is known."""
 
+    span: Span
+    params: IngestParams
+    maturity_days: int = 7
+    seed: int = 0
+    known_since: datetime | None = None
 
-def stretches(span: Span, params: IngestParams, maturity_days: int, seed: int) -> list[Stretch]:
-    """All that a night walks, oldest first, each second once."""
-    new = span.older_by(0)
-    wanted = [Stretch(new.start - params.requery_hours * HOUR, new.end)]
-    wanted += [span.older_by(days) for days in ages(params, maturity_days)]
-    return sampled(merged(wanted), params.sampling, seed)
+    @property
+    def stretches(self) -> list[Stretch]:
+        """All of it, oldest first, each second once."""
+        new = self.span.older_by(0)
+        wanted = [Stretch(new.start - self.params.requery_hours * HOUR, new.end), *self._aged()]
+        return sampled(merged(wanted), self.params.sampling, self.seed)
 
+    @property
+    def aged(self) -> list[Stretch]:
+        """The part of it whose posts are to be counted again, whether a search lists them or not."""
+        return sampled(merged(self._aged()), self.params.sampling, self.seed)
 
-def aged(span: Span, params: IngestParams, maturity_days: int, seed: int) -> list[Stretch]:
-    """The part of it whose posts are to be counted again, whether a search lists them or not."""
-    return sampled(merged(span.older_by(days) for days in ages(params, maturity_days)), params.sampling, seed)
+    @property
+    def seconds(self) -> int:
+        """How much upload time it covers."""
+        return sum(stretch.seconds for stretch in self.stretches)
+
+    def _aged(self) -> list[Stretch]:
+        """Where known posts reach the age of a count; that of the label always is one of them."""
+        if self.known_since is None:
+            return []
+        first = int(self.known_since.timestamp())
+        days = sorted({*self.params.observe_at_days, self.maturity_days} - {0})
+        wanted = [self.span.older_by(number) for number in days]
+        return [Stretch(max(one.start, first), one.end) for one in wanted if one.end > first]
 
 
 def merged(wanted: Iterable[Stretch]) -> list[Stretch]:

@@ -95,7 +95,7 @@ class Walk:
         seconds = sum(window.seconds for window in self.broken)
         return [
             f"{_moment(self.broken[0])} and {len(self.broken) - 1} more windows, {seconds} s in all, could not be "
-            "read: the service answers other calls and fails at these. The next nights ask again."
+            f"read: the service answers other calls and fails at these. {self._again}"
         ]
 
     def _unknown(self) -> list[str]:
@@ -106,6 +106,10 @@ class Walk:
             "them out of ingest.sampling.users."
         ]
 
+    @property
+    def _again(self) -> str:
+        return f"Nights ask again for what is less than {self.params.requery_hours} hours old."
+
     def _lost(self) -> list[str]:
         if not self.losses:
             return []
@@ -114,7 +118,7 @@ class Walk:
         told, read = sum(loss[1] for loss in self.losses), sum(loss[2] for loss in self.losses)
         return [
             f"{_moment(first)}, {first.seconds} s{more}: the service holds "
-            f"{told} posts and lets us read {read}; the next nights ask for the others again."
+            f"{told} posts and lets us read {read}. {self._again}"
         ]
 
     def ask(self, window: Stretch, filters: Filters, number: int) -> Page | Verdict:

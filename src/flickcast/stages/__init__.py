@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from flickcast.records import StageReport
+from flickcast.stages.asking import ingest
 from flickcast.stages.describing import aggregate, features, labels
 from flickcast.stages.embedding import embed
-from flickcast.stages.intake import import_batch, ingest, read_source, store
+from flickcast.stages.intake import import_batch, read_source, store
 from flickcast.stages.learning import drift, evaluate, predict, predictions, train
 from flickcast.workspace import Workspace
 

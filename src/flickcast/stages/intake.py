@@ -1,10 +1,9 @@
-"""What comes in: the ingest stage, and imports, which write the same tables."""
+"""What comes in is stored: the batch of a night or of an import, all of it or nothing."""
 
 import hashlib
-import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,122 +12,13 @@ import polars as pl
 from flickcast import posts as posts_step
 from flickcast.console import progress
 from flickcast.errors import UserError, nearest
-from flickcast.expectations import plan, posts_per_second, shortness
 from flickcast.records import Batch, Rejected, StageReport, is_picture_record, named_in, quarantine_rows
 from flickcast.schemas import EARLIEST, TABLES
-from flickcast.settings import load_settings
-from flickcast.sources.flickr_stretches import Span, stretches
 from flickcast.tables import Appender
-from flickcast.watchdog import watchdog
-from flickcast.workspace import Workspace, night_bounds
+from flickcast.workspace import Workspace
 
 if TYPE_CHECKING:
-    from flickcast.sources.flickr_found import Memory
-
-
-STUCK_SECONDS = 600.0  # without a single answer, refusal or picture
-UNPLANNED = (
-    "No past night tells how many posts there are. 1,000 new posts cost about 10 searches, because nights overlap, "
-    "one or two calls for each new user, and a picture each."
-)
-
-
-def ingest(ws: Workspace) -> StageReport:
-    """The new posts of the night's window, and the counts of posts that have come of age."""
-    night = ws.night
-    if ws.params.ingest.source == "files" or night is None:
-        with ws.appending("ingest"):
-            return StageReport("ingest", {"stored": 0}, ("Posts come by `flickcast import`: nothing to ask for.",))
-    journal = ws.state_folder / "ingest" / f"{night.isoformat()}.journal"
-    with watchdog(STUCK_SECONDS, ws.state_folder / "logs" / "ingest-stuck.log"):
-        if (done := ws.manifest("ingest").batches.get(night.isoformat())) is None:
-            return _ask_for(ws, night, journal)
-        journal.unlink(missing_ok=True)  # there still, if it was killed just after the night was stored
-        return StageReport("ingest", done, (f"The night of {night} is already stored.",))
-
-
-def _ask_for(ws: Workspace, night: date, journal: Path) -> StageReport:
-    from flickcast.sources.flickr import open_flickr
-
-    past, started = _past_nights(ws), time.monotonic()
-    asking = open_flickr(
-        load_settings(),
-        ws.params.ingest,
-        journal=journal,
-        maturity_days=ws.params.label.maturity_days,
-        seed=ws.params.seed,
-    )
-    with asking as source:
-        batch = source.night(night_span(ws, night), _memory(ws, past))
-        batch = replace(batch, facts=batch.facts | {"short": shortness(batch.facts, past)})
-        report = store(ws, batch, night.isoformat(), night_bounds(night)[1], part=night.isoformat())
-        source.session.done()
-    facts = {"planned": planned(ws, night), "hours_taken": round((time.monotonic() - started) / 3600, 2)}
-    return StageReport("ingest", report.facts | facts, report.notes)
-
-
-def plan_of_night(ws: Workspace) -> StageReport:
-    """What the next ingest will cost; asks nobody and changes nothing."""
-    if ws.params.ingest.source == "files":
-        raise UserError("params.yaml has ingest.source: files. A plan is for nights that ask a service (flickr).")
-    done = ws.night is not None and ws.night.isoformat() in ws.manifest("ingest").batches
-    night = ws.night or datetime.now(UTC).date() - timedelta(days=1)
-    night += timedelta(days=1 if done else 0)
-    span = night_span(ws, night)
-    facts = {
-        "night": night.isoformat(),
-        "since": f"{span.since:%Y-%m-%d %H:%M}",
-        "until": f"{span.until:%Y-%m-%d %H:%M}",
-    }
-    costs = planned(ws, night)
-    unknown = () if costs else (UNPLANNED,)
-    return StageReport("ingest", facts | {"sampling": ws.params.ingest.sampling.design} | costs, unknown)
-
-
-def planned(ws: Workspace, night: date) -> dict[str, Any]:
-    """What past nights say that this one will cost; empty where there was none."""
-    params, span = ws.params, night_span(ws, night)
-    walked = stretches(span, params.ingest, params.label.maturity_days, params.seed)
-    seconds = sum(one.seconds for one in walked)
-    return plan(_past_nights(ws, night), span.since.weekday(), seconds, span.older_by(0).seconds, params.ingest)
-
-
-def night_span(ws: Workspace, night: date) -> Span:
-    """What a night takes in: its day, and before it what nights that were missed have left, up to `catch_up_days`.
-
-    What earlier nights have covered stands in the manifest: that is the cursor, and it moves when a night is stored.
-    """
-    start, end = night_bounds(night)
-    covered = [
-        (datetime.fromisoformat(facts["since"]), datetime.fromisoformat(facts["until"]))
-        for facts in ws.manifest("ingest").batches.values()
-        if "until" in facts
-    ]
-    if not any(until <= start for _, until in covered) or any(since < start < until for since, until in covered):
-        return Span(start, end)
-    last = max(until for _, until in covered if until <= start)
-    return Span(max(last, start - timedelta(days=ws.params.ingest.catch_up_days)), end)
-
-
-def _past_nights(ws: Workspace, before: date | None = None) -> list[dict[str, Any]]:
-    """The facts of stored nights that asked for posts in the way that this one does, oldest first."""
-    design = {**ws.params.ingest.sampling.model_dump(mode="json", exclude_defaults=True), "seed": ws.params.seed}
-    nights = sorted(ws.manifest("ingest").batches.items())
-    limit = (before or date.max).isoformat()
-    return [facts for name, facts in nights if facts.get("sampling") == design and name < limit]
-
-
-def _memory(ws: Workspace, past: list[dict[str, Any]]) -> "Memory":
-    from flickcast.sources.flickr_found import Memory
-
-    posts = ws.scan("posts", ("post_id", "user_id", "posted_at", "source")).filter(pl.col("source") == "flickr")
-    return Memory(
-        posts=posts.drop("source").collect(),
-        users=ws.read("users", ("user_id", "observed_at")),
-        tombstones=ws.read("tombstones"),
-        forgotten=ws.forgotten(),
-        posts_per_second=posts_per_second(past),
-    )
+    pass
 
 
 def read_source(name: str, folder: Path) -> Batch:
@@ -167,10 +57,18 @@ def store(ws: Workspace, batch: Batch, name: str, moment: datetime, part: str | 
         _append_unusable(ws, appender, batch.source, [*batch.rejected, *pictures.rejected], name, moment)
         counts = {"users": rows["users"].height, "observations": rows["observations"].height}
         counts |= {"pictures": len(pictures.stored), "pictures_quarantined": len(pictures.rejected)}
+        appender.take_out("quarantine/ingest", pl.col("record_sha256").is_in(_identities(new.posts)))
         facts = {**new.counts, **counts, **batch.facts}
         appender.finish_batch(name, facts)
     short = [f"This night came short: {reason}." for reason in facts.get("short", ())]
     return StageReport("ingest", facts, (*short, *batch.notes, *_kept_labels(ws, batch)))
+
+
+def _identities(posts: pl.DataFrame) -> list[str]:
+    """Under which names in the quarantine these posts lie if they came damaged before."""
+    from flickcast.sources.flickr_parse import photo_key
+
+    return [hashlib.sha256(photo_key({"id": post_id}).encode()).hexdigest() for post_id in posts["post_id"]]
 
 
 def _refuse_shared_ids(ws: Workspace, batch: Batch) -> None:
