@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def local_prefect(root: Path) -> Iterator[str]:
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
     address = f"http://127.0.0.1:{port}/api"
-    with _environment(prefect_environment(home, address)), (home / "server.log").open("ab") as log:
+    with environment(prefect_environment(home, address)), (home / "server.log").open("ab") as log:
         server = leash.start("uvicorn", _server(port), cwd=home, environment=os.environ | SERVER_ONLY, output=log)
         try:
             with _settings(home, address):
@@ -78,7 +78,8 @@ def prefect_environment(home: Path, address: str) -> dict[str, str]:
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """These variables for as long as the block lasts, for this process and those it starts."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -119,10 +119,21 @@ def _follow_parent(parent: int) -> None:
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     signal.signal(PARENT_ENDED, kill_own_group)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, PARENT_ENDED)
+    _ask_for(PARENT_ENDED)
     if os.getppid() != parent:  # it ended before we could ask
         os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def end_with_parent(parent: int) -> None:
+    """Let the kernel kill this process, and it alone, when its parent ends (Linux only)."""
+    _ask_for(signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _ask_for(signal_number: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number)
 
 
 def _main() -> None:
