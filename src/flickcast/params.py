@@ -78,6 +78,15 @@ class EmbedParams(Section):
         return tuple(dict.fromkeys((*self.pair, *self.others)))
 
 
+class ImagesParams(Section):
+    """How long the service's pictures are kept; imported ones are the user's own and stay."""
+
+    keep_days: int | None = Field(
+        0, ge=0, description="after a picture came and every encoder has seen it; null: for ever"
+    )
+    again_per_night: int = Field(2000, ge=0, description="deleted pictures that a night fetches for a new encoder")
+
+
 class ComputeParams(Section):
     """Where vectors are computed; never changes them, so that another choice computes nothing anew."""
 
@@ -143,6 +152,7 @@ class Params(Section):
     label: LabelParams = LabelParams()
     ingest: IngestParams = IngestParams()
     embed: EmbedParams = EmbedParams()
+    images: ImagesParams = ImagesParams()
     compute: ComputeParams = ComputeParams()
     features: FeatureParams = FeatureParams()
     train: TrainParams = TrainParams()

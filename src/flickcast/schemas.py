@@ -176,6 +176,19 @@ TABLES: dict[str, Table] = {
             "Pictures, as downloaded, kept until embedded.",
         ),
         Table(
+            "dropped_images",
+            "ingest",
+            ("post_id",),
+            {
+                "post_id": POST_ID,
+                "sha256": Column(pl.String, "of the picture file that was here", False),
+                "width": Column(pl.Int32, "pixels", low=1),
+                "height": Column(pl.Int32, "pixels", low=1),
+                "mode": Column(pl.String, "Pillow's mode: RGB, L, CMYK, ..."),
+            },
+            "Pictures of the service that were deleted once embedded (images.keep_days); some are fetched again.",
+        ),
+        Table(
             "tombstones",
             "ingest",
             ("kind", "id", "reason"),

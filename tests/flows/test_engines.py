@@ -1,6 +1,5 @@
 """Engines for embedding: real clusters of dask and ray, and processes, make the table that this process makes."""
 
-import io
 import os
 import shutil
 import signal
@@ -11,49 +10,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
 import psutil
 import pytest
-import table_rows as rows
-from PIL import Image
+from embeddable import filled
 
 from flickcast import stages
 from flickcast.errors import UserError
-from flickcast.records import Batch, PictureChunk, ReadPictures
-from flickcast.schemas import TABLES
-from flickcast.sources.pictures import picture_row
-from flickcast.workspace import Workspace, create_workspace, set_params
+from flickcast.workspace import Workspace, set_params
 from flows import engines
 from flows.engines import Crew, crew, in_order
 
 EMBED = "import sys; from flickcast.cli import main; main()"
-
-
-def jpeg(seed: int) -> bytes:
-    with io.BytesIO() as file:
-        Image.frombytes("RGB", (24, 20), bytes((seed * 7 + place * place) % 251 for place in range(24 * 20 * 3))).save(
-            file, "JPEG"
-        )
-        return file.getvalue()
-
-
-def filled(root: Path, nights: int = 4, posts: int = 5) -> Path:
-    """A workspace with several parts of pictures, among them one seen twice; nothing is embedded."""
-    create_workspace(root, {"embed.encoder": "flickcast-tiny", "embed.batch_size": "3"})
-    ws = Workspace(root)
-    for night in range(nights):
-        ids = [f"{night}-{number}" for number in range(posts)]
-        pictures = [picture_row(one, jpeg(night * posts + number if number else 0)) for number, one in enumerate(ids)]
-        images = pl.DataFrame(pictures, schema=TABLES["images"].dtypes())
-        batch = Batch(
-            source="flickr",
-            users=rows.users(),
-            found=posts,
-            posts=rows.posts(*({"post_id": one, "posted_at": rows.day(night), "title": f"no. {one}"} for one in ids)),
-            pictures=ReadPictures((PictureChunk(images, ()),)),
-        )
-        stages.store(ws, batch, f"2026-01-0{night + 1}", rows.day(night), part=f"2026-01-0{night + 1}")
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from flickcast.records import StageReport
 from flickcast.settings import load_settings
 from flickcast.sources.flickr_stretches import Route, Span
 from flickcast.stages.intake import store
+from flickcast.stages.retention import fetch_again, let_go
 from flickcast.watchdog import watchdog
 from flickcast.workspace import Workspace, night_bounds
 
@@ -29,6 +30,20 @@ UNPLANNED = (
 
 def ingest(ws: Workspace) -> StageReport:
     """The new posts of the night's window, and the counts of posts that have come of age."""
+    if ws.night is None:
+        return _take_in(ws)
+    dropped = let_go(ws, ws.night)
+    report = _take_in(ws)
+    if ws.params.ingest.source == "files":
+        return replace(report, facts=report.facts | ({"pictures_dropped": dropped} if dropped else {}))
+    with watchdog(STUCK_SECONDS, ws.state_folder / "logs" / "ingest-stuck.log"):
+        again, notes = fetch_again(ws, ws.night)
+    counts = {"pictures_dropped": dropped, **again}
+    told = {name: count for name, count in counts.items() if count}
+    return replace(report, facts=report.facts | told, notes=(*report.notes, *notes))
+
+
+def _take_in(ws: Workspace) -> StageReport:
     night = ws.night
     if ws.params.ingest.source != "files" and night is None:
         raise UserError("night.yaml names no night yet. `flickcast nightly` names and runs those that are due.")

@@ -13,10 +13,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flickcast.console import progress
+from flickcast.console import progress, say
 from flickcast.errors import UserError
 from flickcast.records import Rejected, StageReport, quarantine_record, quarantine_rows
 from flickcast.schemas import TABLES
+from flickcast.stages.retention import about_fetching_again, note_finished
 from flickcast.tables import ABOUT, Appender, publish, publish_json
 from flickcast.workspace import Workspace
 
@@ -52,6 +53,8 @@ def embed(ws: Workspace, run: "Run | None" = None) -> StageReport:
             found = _embed_with(ws, appender, name, run, refused)
             facts["encoders"][name] = found
             facts["embedded"] += found["embedded"]
+            notes += about_fetching_again(ws, name)
+        note_finished(ws, appender)
     facts["quarantined"] = len(refused)
     return StageReport("embed", facts, tuple(dict.fromkeys(notes)))
 
@@ -73,6 +76,7 @@ def plan_of_embedding(ws: Workspace) -> StageReport:
         inputs = todo["input_sha256"].n_unique()
         rate = _rates(ws).get(name)
         facts[name] = {"posts": todo.height, "inputs": inputs}
+        notes += about_fetching_again(ws, name, version)
         if rate and inputs:
             facts[name]["seconds"] = round(inputs / rate)
     return StageReport("embed", facts, tuple(dict.fromkeys(notes)))
@@ -84,7 +88,8 @@ def _nothing_to_do(ws: Workspace, name: str) -> str | None:
 
     family_named(name)
     needs_pictures = "picture" in reads(name) or name in ws.params.embed.pair
-    return NO_PICTURES if needs_pictures and not ws.exists("images") else None
+    has_pictures = ws.exists("images") or ws.exists("dropped_images")
+    return NO_PICTURES if needs_pictures and not has_pictures else None
 
 
 def _fit(ws: Workspace, name: str) -> str | None:
@@ -134,6 +139,8 @@ def _embed_with(ws: Workspace, appender: Appender, name: str, run: "Run | None",
 
     encoder = _proven(ws.root, ws, name)
     table = f"embeddings/{name}"
+    for cost in about_fetching_again(ws, name, encoder.version):
+        say(cost)
     plan = _plan(ws, appender, encoder)
     facts: Facts = {"embedded": 0, "known": plan.count, "quarantined": 0}
     posts = sum(shard.posts.height for shard in plan.shards)

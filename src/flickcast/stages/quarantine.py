@@ -222,7 +222,7 @@ def _retry_pictures(ws: Workspace, pictures: list[Entry]) -> dict[str, int]:
 
 def _downloaded(ws: Workspace, wanted: dict[str, Entry]) -> Iterator[pl.DataFrame]:
     """Rows of `images`, chunk by chunk; of pictures that are still not to be had there are none."""
-    with _fetching(ws) as fetch, progress("pictures", len(wanted)) as advance:
+    with fetching(ws) as fetch, progress("pictures", len(wanted)) as advance:
         for chunk in Pictures(
             [Wanted(one, str(entry.header["picture"]), fetch) for one, entry in wanted.items()], CHUNK_POSTS
         ):
@@ -231,7 +231,7 @@ def _downloaded(ws: Workspace, wanted: dict[str, Entry]) -> Iterator[pl.DataFram
 
 
 @contextmanager
-def _fetching(ws: Workspace) -> Iterator[Fetch]:
+def fetching(ws: Workspace) -> Iterator[Fetch]:
     """What downloads a picture, within the budget of the image host."""
     from flickcast.sources.flickr import open_clients
 
