@@ -17,7 +17,10 @@ from flickcast.console import track
 from flickcast.errors import TryAgainError
 from flickcast.leftovers import clear_leftovers
 from flickcast.workspace import Workspace
+from flows.pool import embed_on_pool
 from flows.summary import as_markdown, keep_stage, night_summary
+
+StageTask = Task[[Path, dt.date, str, bool], None]
 
 
 class NightParams(BaseModel):
@@ -50,8 +53,10 @@ def nightly(night: NightParams) -> list[dict[str, Any]]:
 def _run(root: Path, date: dt.date, night: NightParams) -> dict[str, Any]:
     Workspace(root).set_night(date)
     stages = graph.stage_names(root)
+    elsewhere = Workspace(root).params.compute.pool
     for stage in track(stages, f"night of {date}", len(stages)):
-        _as_task(stage, night)(root, date, stage, night.force)
+        work = pool_task if stage == "embed" and elsewhere else stage_task
+        _as_task(work, stage, night)(root, date, stage, night.force)
     published = publish(root, date)
     summary = night_summary(root, date, published)
     create_markdown_artifact(as_markdown(summary), key="night-summary", description=f"Night of {date}")
@@ -60,8 +65,8 @@ def _run(root: Path, date: dt.date, night: NightParams) -> dict[str, Any]:
     return summary
 
 
-def _as_task(stage: str, night: NightParams) -> "Task[[Path, dt.date, str, bool], None]":
-    return stage_task.with_options(name=stage, retries=night.retries, retry_delay_seconds=night.retry_seconds)
+def _as_task(work: StageTask, stage: str, night: NightParams) -> StageTask:
+    return work.with_options(name=stage, retries=night.retries, retry_delay_seconds=night.retry_seconds)
 
 
 def _is_worth_retrying(task: "Task[..., Any]", run: TaskRun, state: State) -> bool:
@@ -73,6 +78,14 @@ def stage_task(root: Path, date: dt.date, stage: str, force: bool) -> None:
     """One stage through DVC; what it prints becomes the run's log."""
     started = time.monotonic()
     has_run = graph.run_stage(root, stage, force=force, show=get_run_logger().info)
+    keep_stage(root, date, stage, has_run=has_run, seconds=time.monotonic() - started)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, result_serializer="json", retry_condition_fn=_is_worth_retrying)
+def pool_task(root: Path, date: dt.date, stage: str, force: bool) -> None:
+    """The same by a work pool's worker on another machine."""
+    started = time.monotonic()
+    has_run = embed_on_pool(root, date)
     keep_stage(root, date, stage, has_run=has_run, seconds=time.monotonic() - started)
 
 

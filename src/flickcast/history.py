@@ -67,6 +67,75 @@ def publish(root: Path, message: str, night: date | None = None) -> dict[str, An
     return {"commit": _git(root, "rev-parse", "HEAD"), "pushed": pushed, "on_remote": seen}
 
 
+REPORT = "Report: "  # before a stage's report in the message of a worker's commit
+
+
+def offer(root: Path, message: str, branch: str) -> str:
+    """Publish what is here so far, for a worker's clone to go on from; the commit. The night is not finished by it."""
+    rev = str(publish(root, message)["commit"])
+    if origin := _origin(root):
+        _git(root, "push", "--quiet", "--force", origin, f"{rev}:refs/heads/{branch}")
+    return rev
+
+
+def begin_at(root: Path, rev: str, branch: str) -> None:
+    """In a worker's clone: stand at the parent's commit, whatever an earlier run has left."""
+    _git(root, "fetch", "--quiet", "--force", "origin")
+    _git(root, "checkout", "--quiet", "--force", "-B", branch, rev)
+
+
+def pull_inputs(root: Path, stage: str) -> None:
+    """What a stage reads, and what it has written so far. UserError where that was written and its manifest is lost."""
+    with open_repo(root) as repo:
+        found = _stage_named(repo, stage)
+        known = [out.fs_path for one in repo.index.stages for out in one.outs if out.use_cache and out.hash_info]
+        wanted = [dep.fs_path for dep in found.deps] + [out.fs_path for out in found.outs]
+        uncached = [Path(out.fs_path) for out in found.outs if not out.use_cache]
+        has_written = any(out.hash_info for out in found.outs)
+    if has_written and (lost := [path for path in uncached if not path.exists()]):
+        raise UserError(f"{lost[0]} is missing though dvc.lock says that {stage} has run: the commit is not whole.")
+    targets = [str(Path(path).relative_to(root)) for path in wanted if path in known]
+    if targets:
+        _checked_dvc(root, "pull", "--force", *targets)
+
+
+def hand_back(root: Path, stage: str, branch: str) -> None:
+    """In a worker's clone: publish the stage's tables, give the parent the commit, the report in its message."""
+    path = root / ".flickcast" / "reports" / f"{stage}.json"
+    report = json.dumps(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else ""
+    publish(root, f"{branch}\n\n{REPORT}{report}")
+    _git(root, "push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{branch}")
+
+
+def take_over(root: Path, stage: str, rev: str, branch: str) -> None:
+    """Make a worker's vectors this workspace's own. TryAgainError if the branch is not the answer to our commit."""
+    if origin := _origin(root):
+        _git(root, "fetch", "--quiet", "--force", origin, f"refs/heads/{branch}:refs/heads/{branch}")
+    answer = _git(root, "rev-parse", "--verify", f"refs/heads/{branch}")
+    if rev not in _git(root, "rev-list", "--max-count=2", answer).split():
+        raise TryAgainError(f"{root}: the branch {branch} does not go on from {rev[:10]}. Run the command again.")
+    with open_repo(root) as repo:
+        found = _stage_named(repo, stage)
+        cached = [str(Path(out.fs_path).relative_to(root)) for out in found.outs if out.use_cache]
+        plain = [str(Path(out.fs_path).relative_to(root)) for out in found.outs if not out.use_cache]
+    _git(root, "checkout", "--quiet", answer, "--", "dvc.lock", *plain)
+    _checked_dvc(root, "pull", "--force", *cached)
+    report = _git(root, "log", "-1", "--format=%B", answer).partition(REPORT)[2]
+    if report:
+        publish_json(root / ".flickcast" / "reports" / f"{stage}.json", json.loads(report))
+    _git(root, "branch", "--quiet", "--delete", "--force", branch)
+
+
+def _stage_named(repo: "Repo", name: str) -> Any:
+    """Not DVC's own search: that begins in the current folder."""
+    return next(one for one in repo.index.stages if getattr(one, "name", None) == name)
+
+
+def _origin(root: Path) -> str | None:
+    """The remote that parent and worker both push to; None where this repository is the worker's origin itself."""
+    return "origin" if "origin" in _git(root, "remote").split() else None
+
+
 def finished_nights(root: Path) -> list[date]:
     """The nights that have been published, oldest first: those that the last commit names."""
     text = _git(root, "show", f"HEAD:./{FINISHED}", may_fail=True)

@@ -21,8 +21,9 @@ def root(server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A toy workspace whose nightly deployment the server knows."""
     root = toy(tmp_path_factory.mktemp("deployed") / "ws")
     shutil.copyfile(CHECKOUT / "prefect.yaml", root / "prefect.yaml")
-    server.cli("work-pool", "create", "cpu", "--type", "process", cwd=root)
-    server.cli("deploy", "--all", cwd=root, FLICKCAST_WORKSPACE=str(root))
+    for pool in ("cpu", "gpu"):
+        server.cli("work-pool", "create", pool, "--type", "process", cwd=root)
+    server.cli("deploy", "--all", cwd=root, FLICKCAST_WORKSPACE=str(root), FLICKCAST_CLONE=str(root))
     return root
 
 
@@ -41,7 +42,7 @@ def runs_by_hand(server):
 def test_nights_are_scheduled(server, root):
     runs = until(lambda: server.ask("flow_runs/filter"), lambda found: any(run["auto_scheduled"] for run in found))
     assert all(run["expected_start_time"][11:16] == "02:30" for run in runs if run["auto_scheduled"])
-    (deployment,) = server.ask("deployments/filter")
+    (deployment,) = server.ask("deployments/filter", deployments={"name": {"any_": ["nightly"]}})
     assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     assert deployment["global_concurrency_limit"]["limit"] == 1
     assert deployment["parameters"] == {"night": {"workspace": str(root)}}

@@ -1,0 +1,101 @@
+"""The embed stage on a work pool: a real server, a real worker process, a second clone, and a parent that waits."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from embeddable import filled
+
+from flickcast import leash, stages
+from flickcast.errors import TryAgainError, UserError
+from flickcast.history import begin_at, finished_nights, initialise, offer, pull_inputs
+from flickcast.leash import dvc
+from flickcast.workspace import Workspace, set_params
+
+CHECKOUT = Path(__file__).parents[2]
+NIGHT = """
+import pathlib, sys
+from flows.nightly import NightParams, nightly
+nightly(NightParams(workspace=pathlib.Path(sys.argv[1]), date="2026-01-05", retries=0))
+"""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Path:
+    """A workspace of two stages, under git and DVC, with posts and pictures."""
+    root = filled(tmp_path / "parent")
+    stages_ = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())["stages"]
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {name: stages_[name] for name in ("ingest", "embed")}}))
+    set_params(root / "params.yaml", {"compute.pool": "gpu"})
+    initialise(root)
+    return root
+
+
+@pytest.fixture
+def clone(parent: Path, tmp_path: Path) -> Path:
+    """What lies on the worker's machine."""
+    subprocess.run(["git", "clone", "--quiet", str(parent), str(tmp_path / "clone")], check=True)
+    root = tmp_path / "clone"
+    assert dvc(root, "remote", "modify", "--local", "local", "url", str(parent / ".dvc" / "remote")).code == 0
+    return root
+
+
+def tables(root: Path) -> dict[str, bytes]:
+    ws = Workspace(root)
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for name in ws.params.embed.pair
+        for path in ws.parts(f"embeddings/{name}")
+    }
+
+
+def run_night(server, root: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", NIGHT, str(root)]
+    return subprocess.run(command, env=server.environment, capture_output=True, text=True, timeout=300)
+
+
+def test_a_night_embeds_on_the_pool_and_ends_with_the_table_of_a_local_run(server, parent, clone, tmp_path):
+    local = shutil.copytree(parent, tmp_path / "local")
+    stages.embed(Workspace(local))
+    set_params(parent / "params.yaml", {"compute.pool_seconds": "3"})
+    missing = run_night(server, parent)
+    assert "has no deployment embed/gpu" in missing.stderr
+    server.cli("work-pool", "create", "gpu", "--type", "process", cwd=clone)
+    shutil.copyfile(CHECKOUT / "prefect.yaml", clone / "prefect.yaml")
+    server.cli("deploy", "--name", "gpu", cwd=clone, FLICKCAST_WORKSPACE=str(parent), FLICKCAST_CLONE=str(clone))
+    nobody = run_night(server, parent)
+    assert nobody.returncode != 0
+    assert TryAgainError.__name__ in nobody.stderr
+    assert "The pool gpu has not embedded the night within 3 s" in nobody.stderr
+    assert not (parent / "data" / "embeddings").exists()
+    assert finished_nights(parent) == []
+    set_params(parent / "params.yaml", {"compute.pool_seconds": "200"})
+    worker = server.start_worker("gpu")
+    try:
+        done = run_night(server, parent)
+    finally:
+        leash.end(worker)
+    assert done.returncode == 0, done.stderr + (server.home / "worker.log").read_text()
+    assert tables(parent) == tables(local)
+    assert (parent / "manifests/embed.json").read_bytes() == (local / "manifests/embed.json").read_bytes()
+    assert [night.isoformat() for night in finished_nights(parent)] == ["2026-01-05"]
+    assert '"embedded": 40' in (parent / ".flickcast/nights/2026-01-05.json").read_text()
+    assert "Data and pipelines are up to date" in dvc(parent, "status").text
+
+
+def test_a_worker_refuses_a_commit_that_has_lost_its_manifest(parent, clone):
+    stages.ingest(Workspace(parent))
+    assert dvc(parent, "repro").code == 0
+    (parent / "manifests" / "embed.json").unlink()
+    subprocess.run(
+        ["git", "rm", "--quiet", "--cached", "--ignore-unmatch", "manifests/embed.json"], cwd=parent, check=True
+    )
+    rev = offer(parent, "not whole", "embedded/2026-01-05")
+    begin_at(clone, rev, "embedded/2026-01-05")
+    with pytest.raises(UserError, match=r"embed.json is missing though dvc.lock says that embed has run"):
+        pull_inputs(clone, "embed")
