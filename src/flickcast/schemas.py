@@ -239,6 +239,18 @@ TABLES: dict[str, Table] = {
             "One folder per encoder, embeddings/<encoder>: a vector of each post's picture, its text, or both.",
         ),
         Table(
+            "captions",
+            "embed",
+            ("post_id",),
+            {
+                "post_id": POST_ID,
+                "captioner_version": Column(pl.String, "hash of weights, question and how it generates", False),
+                "input_sha256": Column(pl.String, "of the picture and the text", False),
+                "caption": Column(pl.String, "what the captioner says; null where the picture could not be read"),
+            },
+            "What a captioner (params embed.captions) says of each picture, told title and tags.",
+        ),
+        Table(
             "labels",
             "labels",
             ("post_id",),

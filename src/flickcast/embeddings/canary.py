@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from flickcast.embeddings.protocol import Choice, Encoder, Sample, Vectors
+from flickcast.embeddings.protocol import Captioner, Choice, Encoder, Sample, Vectors
 from flickcast.errors import CheckError
 from flickcast.pictures import decode
 from flickcast.tables import publish_json
@@ -60,7 +60,7 @@ def prove(encoder: Encoder, choice: Choice, *, may_write: bool = True) -> None:
         write(path, encoder, choice, made, known)
 
 
-def refuse_other_version(encoder: Encoder, version: str) -> None:
+def refuse_other_version(encoder: Encoder | Captioner, version: str) -> None:
     """CheckError on a worker whose encoder is not the one that its work was planned for."""
     if encoder.version != version:
         raise CheckError(
@@ -119,7 +119,11 @@ def _vectors(encoder: Encoder) -> Vectors:
 def _sample(encoder: Encoder, content: bytes, text: str) -> Sample:
     picture = decode(content, encoder.shortest_edge) if "picture" in encoder.reads else None
     assert not isinstance(picture, str), picture
-    return Sample(picture.rgb if picture else None, text if "text" in encoder.reads else None)
+    return Sample(
+        picture.rgb if picture else None,
+        text if "text" in encoder.reads else None,
+        picture.mode if picture else None,
+    )
 
 
 @lru_cache(maxsize=1)

@@ -1,13 +1,14 @@
 """Captions: what BLIP-2 says of a picture when it is told the post's title and tags, as in HVLA (2024)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, get_args
 
+from flickcast.embeddings.blip import BLIP_2 as PICTURES
 from flickcast.embeddings.blip import BLIP_2_REPOSITORY, Pixels
 from flickcast.embeddings.checkpoints import FILES, Checkpoint, find, words
 from flickcast.embeddings.passes import torch_threads
-from flickcast.embeddings.protocol import Choice, Kind, Sample
+from flickcast.embeddings.protocol import Choice, Family, Kind, Sample
 from flickcast.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,33 +24,6 @@ MOST_TEXT_TOKENS = 64
 GENERATION = {"do_sample": False, "num_beams": 5, "max_new_tokens": 30, "min_new_tokens": 1, "length_penalty": 1.0}
 # Posts in a pass.
 _ROWS = {"cpu": 2, "cuda": 32}
-
-
-class Captioner(Protocol):
-    """Says what pictures show: `prepare` in any thread, one post at a time, `generate` in one thread, many at once."""
-
-    name: str
-    version: str  # short hash of all that a caption depends on besides its input
-    reads: tuple[Kind, ...]
-    shortest_edge: int | None  # pixels needed of a picture's shorter side; None: all there are
-
-    def prepare(self, sample: Sample) -> Any:
-        """The processor's part: resize, normalise, tokenise."""
-        ...
-
-    def generate(self, prepared: Sequence[Any]) -> list[str]:
-        """One caption per prepared post; the same one whatever the others are."""
-        ...
-
-
-@dataclass(frozen=True)
-class CaptionerFamily:
-    """An entry of the registry of captioners: how one is built, and where its weights come from."""
-
-    build: Callable[[str, Choice], Captioner]
-    repository: str
-    files: tuple[str, ...]
-    meaning: str
 
 
 @dataclass(frozen=True)
@@ -142,11 +116,18 @@ def _one_line(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
-def build(name: str, choice: Choice) -> Captioner:
+def build(name: str, choice: Choice) -> Blip2Captioner:
     """The captioner, from weights on this machine. UserError if they are not here or are not its own."""
     return Blip2Captioner(find(name, choice, BLIP_2_REPOSITORY, "blip-2"), choice)
 
 
 CAPTIONERS = {
-    BLIP_2: CaptionerFamily(build, BLIP_2_REPOSITORY, FILES, "what BLIP-2 says of the picture, told title and tags")
+    BLIP_2: Family(
+        build,
+        BLIP_2_REPOSITORY,
+        FILES,
+        "a caption in words (embed.captions): what BLIP-2 says of the picture, told title and tags",
+        # Words may differ in the last place between devices, so that the same weights are proven by their vectors.
+        facts={"reads": get_args(Kind), "proven_by": PICTURES},
+    )
 }

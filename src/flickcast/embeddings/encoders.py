@@ -1,44 +1,64 @@
 """The registry: which encoders there are by name, how each is built, and whether its weights are here."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
+from flickcast.console import say
 from flickcast.embeddings import open_clip, pretrained
+from flickcast.embeddings.captions import CAPTIONERS
 from flickcast.embeddings.pretrained import PACKAGED
-from flickcast.embeddings.protocol import Choice, Encoder, Family, Kind, Vectors
+from flickcast.embeddings.protocol import Captioner, Choice, Encoder, Family, Kind, Vectors
 from flickcast.errors import TryAgainError, UserError
 from flickcast.params import EmbedParams
 
 __all__ = [
     "Encoder",
     "Family",
+    "Place",
     "Vectors",
     "choice_of",
     "families",
     "family_named",
     "list_encoders",
+    "load_captioner",
     "load_encoder",
+    "of_texts",
+    "place_of",
     "pull",
 ]
 
 # One file per library or idea; each has its FAMILIES by name. The models of open_clip come besides.
 _MODULES = (
-    *("statistics", "resnet", "aesthetics", "intrinsic", "blip", "vilt", "captions"),
+    *("statistics", "resnet", "aesthetics", "intrinsic", "blip", "vilt"),
     *("lsa", "glove", "sentences"),
 )
-_KINDS: dict[str, tuple[Kind, ...]] = {"picture": ("picture",), "text": ("text",), "both": get_args(Kind)}
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    **{"picture": ("picture",), "text": ("text",), "both": get_args(Kind)},
+    "caption": ("text",),  # a text encoder of another text
+}
+_CAPTION, _TEXT = "-caption", "-text"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where what an encoder or a captioner makes is kept: its table, the columns of its version and of the value."""
+
+    table: str
+    version: str
+    value: str
 
 
 def families() -> dict[str, Family]:
-    """All encoders but those of open_clip, by name."""
+    """All encoders but those of open_clip, and the captioners, by name."""
     found: dict[str, Family] = {}
     for module in _MODULES:
         if find_spec(name := f"flickcast.embeddings.{module}") is not None:
             found |= getattr(import_module(name), "FAMILIES", {})
-    return found
+    return found | CAPTIONERS
 
 
 def family_named(name: str) -> Family:
@@ -46,6 +66,8 @@ def family_named(name: str) -> Family:
     known = families()
     if name in known:
         return known[name]
+    if (text := of_texts(name)) != name:
+        return _of_captions(family_named(text), text)
     if half := open_clip.model_and_kind(name):
         model, kind = half
         pretrained.check_name(model, [*known, *(f"{one}-{kind}" for one in pretrained.models())], name)
@@ -60,14 +82,42 @@ def reads(name: str) -> tuple[Kind, ...]:
     >>> reads("vilt-both")
     ('picture', 'text')
     """
-    return _KINDS[name.rpartition("-")[2]]
+    return get_args(Kind) if name in CAPTIONERS else _KINDS[name.rpartition("-")[2]]
+
+
+def of_texts(name: str) -> str:
+    """The encoder of texts that reads captions under this name; any other name as it is.
+
+    >>> of_texts("sentence-caption"), of_texts("vilt-both")
+    ('sentence-text', 'vilt-both')
+    """
+    return name.removesuffix(_CAPTION) + _TEXT if name.endswith(_CAPTION) else name
+
+
+def place_of(name: str) -> Place:
+    """Where what it makes is kept."""
+    if name in CAPTIONERS:
+        return Place("captions", "captioner_version", "caption")
+    return Place(f"embeddings/{name}", "encoder_version", "vector")
+
+
+def _of_captions(family: Family, text: str) -> Family:
+    """The same encoder of texts, for captions."""
+
+    def build(name: str, choice: Choice) -> Encoder:
+        encoder = family.build(text, choice)
+        assert not isinstance(encoder, Captioner)
+        encoder.name = name
+        return encoder
+
+    return replace(family, build=build)
 
 
 def choice_of(name: str, params: EmbedParams, root: Path = Path(), threads: int | None = None) -> Choice:
     """What params.yaml says of an encoder. `embed.pretrained` is for the pair, `embed.weights` for all others."""
-    model = name.rpartition("-")[0]
-    usual = params.pretrained if name in params.pair else params.weights.get(model)
-    weights = params.weights.get(name, usual)
+    model, text = name.rpartition("-")[0], of_texts(name)
+    usual = params.pretrained if text in params.pair else params.weights.get(model)
+    weights = params.weights.get(name, params.weights.get(text, usual))
     if model == PACKAGED and not str(weights).endswith(".safetensors"):
         weights = None  # a tag means nothing to it
     return Choice(weights, root, params.number_type, threads, params.compile)
@@ -78,7 +128,17 @@ def load_encoder(name: str, params: EmbedParams, root: Path = Path(), threads: i
 
     A path in params.yaml is seen from `root`. UserError if the name is unknown or there are no weights here.
     """
-    return family_named(name).build(name, choice_of(name, params, root, threads))
+    built = family_named(name).build(name, choice_of(name, params, root, threads))
+    if isinstance(built, Captioner):
+        raise UserError(f"{name} makes captions, not vectors: name it as embed.captions in params.yaml.")
+    return built
+
+
+def load_captioner(name: str, params: EmbedParams, root: Path = Path(), threads: int | None = None) -> Captioner:
+    """The same for a captioner."""
+    built = CAPTIONERS[name].build(name, choice_of(name, params, root, threads))
+    assert isinstance(built, Captioner)
+    return built
 
 
 def list_encoders() -> Iterator[dict[str, Any]]:
@@ -135,16 +195,24 @@ def _download(name: str, repository: str, files: tuple[str, ...]) -> Path:
     from huggingface_hub.utils.logging import set_verbosity_error
 
     set_verbosity_error()  # it announces each of its retries
+    wanted = f"{repository}: {', '.join(files)}"
+    say(f"fetching {wanted}")
     try:
-        return Path(snapshot_download(repository, allow_patterns=list(files)))
+        folder = Path(snapshot_download(repository, allow_patterns=list(files)))
     except RepositoryNotFoundError:
         raise UserError(f"There is no repository {repository} on the Hugging Face hub for encoder {name}.") from None
     except (OSError, RuntimeError) as error:
         raise TryAgainError(
-            f"No connection to download the weights of encoder {name} ({repository}) from the Hugging Face hub "
+            f"No connection to download the weights of encoder {name} ({wanted}) from the Hugging Face hub "
             f"({type(error).__name__}). Try again later, or set embed.weights.{name} in params.yaml to the path of a "
             "local copy."
         ) from None
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"{repository} offers no weights of encoder {name} as safetensors, and a pickle can hold code: set "
+            f"embed.weights.{name} in params.yaml to another repository, or to the path of a converted copy."
+        )
+    return folder
 
 
 def _origin(family: Family) -> str:

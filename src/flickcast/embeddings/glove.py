@@ -193,10 +193,7 @@ def _numbers(parts: list[bytes]) -> Matrix | None:
 
 def _file(choice: Choice) -> Path:
     if choice.weights is None:
-        raise UserError(
-            "Encoder glove-text needs a file of GloVe vectors, such as glove.6B.300d.txt of "
-            "https://nlp.stanford.edu/projects/glove: name its path in params.yaml, embed.weights: {glove-text: PATH}."
-        )
+        raise UserError(_BRING)
     path = choice.root / choice.weights
     if not path.is_file():
         raise UserError(f"embed.weights names {path} for glove-text, which is not there; correct it in params.yaml.")
@@ -208,6 +205,12 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_BRING = (
+    "Encoder glove-text needs a file of GloVe vectors, such as glove.6B.300d.txt of "
+    "https://nlp.stanford.edu/projects/glove, which `flickcast encoders pull glove-text` cannot fetch: name its path "
+    "in params.yaml, embed.weights: {glove-text: PATH}."
+)
+
 FAMILIES = {
     "glove-text": Family(
         build,
@@ -217,6 +220,7 @@ FAMILIES = {
             "text": "words",
             "dimension": _DIMENSIONS,
             "fit": fit,
+            "bring": _BRING,
             "least_texts": LEAST_TEXTS,
             "here": lambda choice: is_fitted("glove-text", choice.root),
         },

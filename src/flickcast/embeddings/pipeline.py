@@ -14,10 +14,9 @@ from threading import Event, Lock, Thread
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flickcast.embeddings.passes import is_out_of_memory
-from flickcast.embeddings.protocol import Encoder, Sample, Vectors
+from flickcast.embeddings.protocol import Captioner, Encoder, Sample
 from flickcast.errors import TryAgainError
 from flickcast.pictures import decode
 
@@ -39,9 +38,11 @@ class Input:
 
 @dataclass
 class Result:
-    """Vectors by the hash of their input, in float16; and why some have none, in words that go on after "post 7:"."""
+    """Vectors in float16, or captions, by the hash of their input; and why some have none, in words that go on after
+    "post 7:".
+    """
 
-    vectors: dict[str, NDArray[np.float16]] = field(default_factory=dict)
+    vectors: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
 
@@ -54,7 +55,10 @@ _END = object()
 
 
 def embed_shards(
-    encoder: Encoder, shards: Iterable[tuple[Tag, Iterable[Input]]], batch_size: int, decoders: int | None = None
+    encoder: Encoder | Captioner,
+    shards: Iterable[tuple[Tag, Iterable[Input]]],
+    batch_size: int,
+    decoders: int | None = None,
 ) -> Generator[tuple[Tag, Result]]:
     """Each shard's result as soon as it is complete, in order; batches run across shards.
 
@@ -105,9 +109,9 @@ def _encode(work: "_Work[Tag]", line: "_Line", prepared: "Queue[Any]", done: "Qu
 
 
 class _Work(Generic[Tag]):
-    """Gathers prepared inputs into batches, and the batches' vectors into shards."""
+    """Gathers prepared inputs into batches, and the batches' vectors, or captions, into shards."""
 
-    def __init__(self, encoder: Encoder, batch_size: int) -> None:
+    def __init__(self, encoder: Encoder | Captioner, batch_size: int) -> None:
         self._encoder = encoder
         rows = getattr(encoder, "rows", 1)
         self.batch = -(-batch_size // rows) * rows
@@ -153,20 +157,13 @@ class _Work(Generic[Tag]):
         good = next((one for one in prepared if not isinstance(one, _Failure)), None)
         if good is None:
             return prepared
-        vectors = self._vectors([good if isinstance(one, _Failure) else one for one in prepared])
-        with np.errstate(over="ignore"):
-            rounded = vectors.astype(np.float16)  # what is beyond differs between machines
-        sound: list[bool] = np.isfinite(rounded).all(axis=1).tolist()  # type: ignore[assignment]
-        unsound = _Failure(f"encoder {self._encoder.name} gives it no finite vector")
-        return [
-            one if isinstance(one, _Failure) else (vector if fine else unsound)
-            for one, vector, fine in zip(prepared, rounded, sound, strict=True)
-        ]
+        made = self._made([good if isinstance(one, _Failure) else one for one in prepared])
+        return [one if isinstance(one, _Failure) else found for one, found in zip(prepared, made, strict=True)]
 
-    def _vectors(self, prepared: Sequence[Any]) -> Vectors:
+    def _made(self, prepared: Sequence[Any]) -> list[Any]:
         """Encode; in halves, from now on, where memory runs out. TryAgainError if it does for a single one."""
         try:
-            return self._encoder.encode(prepared)
+            return _through(self._encoder, prepared)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -177,27 +174,39 @@ class _Work(Generic[Tag]):
             )
         half = len(prepared) // 2
         self._shrink(half)
-        return np.concatenate([self._vectors(prepared[:half]), self._vectors(prepared[half:])])
+        return [*self._made(prepared[:half]), *self._made(prepared[half:])]
 
     def _shrink(self, batch: int) -> None:
         import torch
 
         self.batch = min(self.batch, max(1, batch))
         if rows := getattr(self._encoder, "rows", None):
-            self._encoder.rows = max(1, rows // 2)  # type: ignore[attr-defined]
+            self._encoder.rows = max(1, rows // 2)  # type: ignore[union-attr]
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def _prepared(encoder: Encoder, one: Input) -> Any:
-    picture = None
+def _through(encoder: Encoder | Captioner, prepared: Sequence[Any]) -> list[Any]:
+    """A caption for each; or a vector in float16, or a failure where that is not finite."""
+    if isinstance(encoder, Captioner):
+        return list(encoder.generate(prepared))
+    vectors = encoder.encode(prepared)
+    with np.errstate(over="ignore"):
+        rounded = vectors.astype(np.float16)  # what is beyond differs between machines
+    unsound = _Failure(f"encoder {encoder.name} gives it no finite vector")
+    sound: list[bool] = np.isfinite(rounded).all(axis=1).tolist()  # type: ignore[assignment]
+    return [vector if fine else unsound for vector, fine in zip(rounded, sound, strict=True)]
+
+
+def _prepared(encoder: Encoder | Captioner, one: Input) -> Any:
+    picture = mode = None
     if one.picture is not None:
         decoded = decode(one.picture, encoder.shortest_edge)
         if isinstance(decoded, str):
             return _Failure(decoded)
-        picture = decoded.rgb
+        picture, mode = decoded.rgb, decoded.mode
     try:
-        return encoder.prepare(Sample(picture, one.text))
+        return encoder.prepare(Sample(picture, one.text, mode))
     except (ValueError, OSError) as error:
         return _Failure(f"encoder {encoder.name} cannot read it ({type(error).__name__}: {error})")
 

@@ -79,7 +79,8 @@ def find(name: str, pretrained: str | None, root: Path = Path()) -> EncoderFiles
     if weights is None:
         raise UserError(
             f"The weights of encoder {name} ({pretrained}) are not here: fetch them with `flickcast encoders "
-            f"pull {name}`, or set embed.pretrained in params.yaml to the path of a local .safetensors file."
+            f"pull {name}`, or set embed.pretrained (or embed.weights.{name}, for another than the pair) in "
+            "params.yaml to the path of a local .safetensors file."
         )
     return EncoderFiles(name, weights, tag)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ class Sample:
 
     picture: "Image | None" = None
     text: str | None = None
+    mode: str | None = None  # of the picture as it is in its file
 
 
 class Encoder(Protocol):
@@ -41,6 +42,24 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
+class Captioner(Protocol):
+    """Says what pictures show: `prepare` in any thread, one post at a time, `generate` in one thread, many at once."""
+
+    name: str
+    version: str  # short hash of all that a caption depends on besides its input
+    reads: tuple[Kind, ...]
+    shortest_edge: int | None  # pixels needed of a picture's shorter side; None: all there are
+
+    def prepare(self, sample: Sample) -> Any:
+        """The processor's part: resize, normalise, tokenise."""
+        ...
+
+    def generate(self, prepared: Sequence[Any]) -> list[str]:
+        """One caption per prepared post; the same one whatever the others are."""
+        ...
+
+
 @dataclass(frozen=True)
 class Choice:
     """What params.yaml says of an encoder: where its weights are, in which numbers it computes, on how many threads."""
@@ -56,7 +75,7 @@ class Choice:
 class Family:
     """An entry of the registry: how an encoder is built, where its weights come from, and whether they are here."""
 
-    build: Callable[[str, Choice], Encoder]
+    build: "Callable[[str, Choice], Encoder | Captioner]"
     repository: str | None = None  # on the Hugging Face hub; None: a file that the user brings, or nothing at all
     files: tuple[str, ...] = ()  # of the repository, that `flickcast encoders pull` fetches
     meaning: str = ""

@@ -27,7 +27,7 @@ STATISTICS = (
 )
 MODES = ("L", "RGB", "CMYK", "P", "RGBA", "LA", "1", "I;16", "I", "PA")
 # Change it with the meaning of any number.
-_REVISION = 1
+_REVISION = 2
 # Pixels looked at at once: a picture of 25 million must not take hundreds of megabytes.
 _STRIP = 1 << 18
 
@@ -47,7 +47,7 @@ class PictureStatistics:
         """All of the work, as it is the processor's."""
         if sample.picture is None:
             raise ValueError(f"{self.name} reads pictures, and this post has none")
-        return measure(sample.picture, getattr(sample, "mode", None))
+        return measure(sample.picture, sample.mode)
 
     def encode(self, prepared: Sequence[Vectors]) -> Vectors:
         """One row per picture, in the order of STATISTICS."""

@@ -7,10 +7,10 @@ version needs no other: a night costs what is new in it, not the length of the h
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from flickcast.embeddings.pipeline import Result
 from flickcast.embeddings.protocol import Kind
@@ -82,6 +82,13 @@ def with_inputs(work: pl.DataFrame, reads: Sequence[Kind], text: str = "prompt")
     )
 
 
+def with_captions(work: pl.DataFrame, captions: pl.DataFrame) -> pl.DataFrame:
+    """The same of an encoder that reads captions (post_id, caption), of the posts that have one."""
+    found = work.join(captions, on="post_id").rename({"caption": "text"})
+    hashes = [_input_sha256(None, text) for text in found["text"]]
+    return found.select("post_id", "part", "text", input_sha256=pl.Series(hashes, dtype=pl.String))
+
+
 def shards(work: pl.DataFrame, known: pl.Series, most: int = SHARD_POSTS) -> list[Shard]:
     """The work (of `with_inputs`) cut into shards, by part and post_id.
 
@@ -100,7 +107,7 @@ def shards(work: pl.DataFrame, known: pl.Series, most: int = SHARD_POSTS) -> lis
 _INPUT = ("input_sha256", "post_id", "text")
 
 
-def shared(work: Sequence[Shard], known: Mapping[str, NDArray[np.float16]]) -> "Shared":
+def shared(work: Sequence[Shard], known: Mapping[str, Any]) -> "Shared":
     """What shards take from one another: the inputs that posts of several shards, or of the table, carry."""
     none = pl.Series("input_sha256", [], dtype=pl.String)
     carried = pl.concat([none, *(shard.posts["input_sha256"].unique() for shard in work)])
@@ -140,6 +147,15 @@ def rows(shard: Shard, result: Result, encoder_version: str, dimension: int) -> 
         pl.when(there).then(pl.col("vector")).otherwise(None).alias("vector")
     )
     return TABLES["embeddings"].conform(found)
+
+
+def caption_rows(shard: Shard, result: Result, captioner_version: str) -> pl.DataFrame:
+    """The same of a captioner."""
+    captions = [result.vectors.get(key) for key in shard.posts["input_sha256"]]
+    found = shard.posts.with_columns(
+        caption=pl.Series(captions, dtype=pl.String), captioner_version=pl.lit(captioner_version)
+    )
+    return TABLES["captions"].conform(found)
 
 
 def rejected(shard: Shard, result: Result) -> Iterator[tuple[str, str, str]]:

@@ -9,9 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from flickcast.console import progress, say
 from flickcast.errors import UserError
@@ -23,7 +21,7 @@ from flickcast.workspace import Workspace
 
 if TYPE_CHECKING:
     from flickcast.embeddings.pipeline import Input, Result
-    from flickcast.embeddings.protocol import Encoder
+    from flickcast.embeddings.protocol import Captioner, Encoder
     from flickcast.embeddings.step import Shard
 
     Run = Callable[[Path, str, str, Sequence[Shard]], Generator[tuple[Shard, Result]]]
@@ -36,6 +34,8 @@ NO_PICTURES = "No pictures here: nothing to embed."
 
 def embed(ws: Workspace, run: "Run | None" = None) -> StageReport:
     """Vectors of every picture and text that an encoder has not seen yet, the pair's first, then the others'.
+
+    Before them the captions, if any are wanted: `<model>-caption` reads them as `<model>-text` reads title and tags.
 
     `run` has shards embedded elsewhere, as `run_shards` does it here, and gives the results in the shards' order.
     """
@@ -68,7 +68,7 @@ def plan_of_embedding(ws: Workspace) -> StageReport:
             notes.append(reason)
             continue
         try:
-            version: str | None = _load(ws.root, ws, name)[0].version
+            version: str | None = _load(ws.root, ws, name).version
         except UserError as error:
             notes.append(str(error))
             version = None
@@ -84,10 +84,13 @@ def plan_of_embedding(ws: Workspace) -> StageReport:
 
 def _nothing_to_do(ws: Workspace, name: str) -> str | None:
     """Why an encoder is left out where there are no pictures: the pair is for posts that have one."""
-    from flickcast.embeddings.encoders import family_named, reads
+    from flickcast.embeddings.encoders import family_named, of_texts, reads
 
     family_named(name)
-    needs_pictures = "picture" in reads(name) or name in ws.params.embed.pair
+    of_captions = of_texts(name) != name
+    if of_captions and ws.params.embed.captions is None:
+        raise UserError(f"params.yaml names {name} in embed.others, but no captioner as embed.captions (blip2).")
+    needs_pictures = "picture" in reads(name) or name in ws.params.embed.pair or of_captions
     has_pictures = ws.exists("images") or ws.exists("dropped_images")
     return NO_PICTURES if needs_pictures and not has_pictures else None
 
@@ -95,8 +98,9 @@ def _nothing_to_do(ws: Workspace, name: str) -> str | None:
 def _fit(ws: Workspace, name: str) -> str | None:
     """Let an encoder learn from the corpus, once, as soon as there is enough of it; why it could not, otherwise."""
     from flickcast.embeddings import fitted
-    from flickcast.embeddings.encoders import family_named
+    from flickcast.embeddings.encoders import family_named, of_texts
 
+    name = of_texts(name)
     if "fit" not in family_named(name).facts or fitted.is_fitted(name, ws.root):
         return None
     try:
@@ -130,15 +134,16 @@ class _Plan:
     """An encoder's work: what it lacks in shards, and the vectors of the table that these need, too."""
 
     shards: "list[Shard]"
-    known: dict[str, NDArray[np.float16]]
+    known: dict[str, Any]
     count: int  # of rows in the table
 
 
 def _embed_with(ws: Workspace, appender: Appender, name: str, run: "Run | None", refused: set[str]) -> Facts:
     from flickcast.embeddings import step
+    from flickcast.embeddings.encoders import place_of
 
     encoder = _proven(ws.root, ws, name)
-    table = f"embeddings/{name}"
+    table = place_of(name).table
     for cost in about_fetching_again(ws, name, encoder.version):
         say(cost)
     plan = _plan(ws, appender, encoder)
@@ -149,7 +154,7 @@ def _embed_with(ws: Workspace, appender: Appender, name: str, run: "Run | None",
     found = run(ws.root, name, encoder.version, plan.shards) if run else results(ws, encoder, plan.shards)
     with progress(f"embed {name}", posts) as advance, closing(found):
         for shard, result in found:
-            rows = step.rows(shard, shared.complete(shard, result), encoder.version, encoder.dimension)
+            rows = _rows(encoder, shard, shared.complete(shard, result))
             appender.append(table, shard.name(encoder.version), rows)
             rejected = _rejected(ws, shard, result, "picture" in encoder.reads)
             _quarantine(ws, appender, f"{shard.name(encoder.version)}-{name}", rejected)
@@ -165,7 +170,18 @@ def _embed_with(ws: Workspace, appender: Appender, name: str, run: "Run | None",
     return facts
 
 
-def results(ws: Workspace, encoder: "Encoder", shards: "Iterable[Shard]") -> "Generator[tuple[Shard, Result]]":
+def _rows(encoder: "Encoder | Captioner", shard: "Shard", result: "Result") -> pl.DataFrame:
+    from flickcast.embeddings import step
+    from flickcast.embeddings.protocol import Captioner
+
+    if isinstance(encoder, Captioner):
+        return step.caption_rows(shard, result, encoder.version)
+    return step.rows(shard, result, encoder.version, encoder.dimension)
+
+
+def results(
+    ws: Workspace, encoder: "Encoder | Captioner", shards: "Iterable[Shard]"
+) -> "Generator[tuple[Shard, Result]]":
     """What the encoder makes of shards, in order; their pictures are read from the workspace's tables."""
     from flickcast.embeddings.pipeline import embed_shards
 
@@ -183,7 +199,7 @@ def run_shards(root: Path, name: str, version: str, shards: "Iterable[Shard]") -
 
 
 @lru_cache(maxsize=1)
-def _workers_encoder(root: Path, name: str, version: str, _params: str) -> "Encoder":
+def _workers_encoder(root: Path, name: str, version: str, _params: str) -> "Encoder | Captioner":
     """A worker gets many shards of one encoder: it is built and proven for the first."""
     from flickcast.embeddings.canary import refuse_other_version
 
@@ -192,56 +208,84 @@ def _workers_encoder(root: Path, name: str, version: str, _params: str) -> "Enco
     return encoder
 
 
-def _load(root: Path, ws: Workspace, name: str) -> "tuple[Encoder, Any]":
-    from flickcast.embeddings.encoders import choice_of, load_encoder
+def _load(root: Path, ws: Workspace, name: str) -> "Encoder | Captioner":
+    from flickcast.embeddings.captions import CAPTIONERS
+    from flickcast.embeddings.encoders import load_captioner, load_encoder
 
-    params = ws.params.embed
-    return load_encoder(name, params, root), choice_of(name, params, root)
+    return (load_captioner if name in CAPTIONERS else load_encoder)(name, ws.params.embed, root)
 
 
-def _proven(root: Path, ws: Workspace, name: str, *, may_write: bool = True) -> "Encoder":
+def _proven(root: Path, ws: Workspace, name: str, *, may_write: bool = True) -> "Encoder | Captioner":
+    """An encoder whose canaries come out as they did before; of a captioner, the part that sees is proven."""
     from flickcast.embeddings import canary
+    from flickcast.embeddings.encoders import choice_of, family_named
+    from flickcast.embeddings.protocol import Captioner
 
-    encoder, choice = _load(root, ws, name)
+    choice = choice_of(name, ws.params.embed, root)
+    if other := family_named(name).facts.get("proven_by"):
+        seeing = family_named(other).build(other, choice)
+        assert not isinstance(seeing, Captioner)
+        canary.prove(seeing, choice, may_write=may_write)
+        del seeing  # both would be in memory
+        return _load(root, ws, name)
+    encoder = _load(root, ws, name)
+    assert not isinstance(encoder, Captioner)
     canary.prove(encoder, choice, may_write=may_write)
     return encoder
 
 
-def _plan(ws: Workspace, appender: Appender, encoder: "Encoder") -> _Plan:
+def _plan(ws: Workspace, appender: Appender, encoder: "Encoder | Captioner") -> _Plan:
     """What is missing; other weights under the same name do not mix: their vectors count no longer."""
     from flickcast.embeddings import step
+    from flickcast.embeddings.encoders import place_of
 
-    table = f"embeddings/{encoder.name}"
-    versions = ws.scan(table, ("encoder_version",)).unique().collect()["encoder_version"]
+    place = place_of(encoder.name)
+    table = place.table
+    versions = ws.scan(table, (place.version,)).unique().collect()[place.version]
     if set(versions) - {encoder.version}:
-        appender.drop(table)
+        for name in (table, *_readers_of(ws, table)):
+            appender.drop(name)
         appender.checkpoint()
     work = _work(ws, encoder.name, encoder.version)
-    known = _stored_vectors(ws, table, work)
+    known = _stored(ws, encoder.name, work)
     count = ws.scan(table, ("post_id",)).select(pl.len()).collect().item()
     return _Plan(step.shards(work, pl.Series(list(known), dtype=pl.String)), known, int(count))
 
 
-def _stored_vectors(ws: Workspace, table: str, work: pl.DataFrame) -> dict[str, NDArray[np.float16]]:
-    """Vectors that the table has of inputs which the work needs, too; only the parts that hold them are read."""
+def _readers_of(ws: Workspace, table: str) -> list[str]:
+    """The tables of vectors that were made of this one's words."""
+    from flickcast.embeddings.encoders import of_texts
+
+    made = [name for name in ws.manifest("embed").parts if name.startswith("embeddings/")]
+    return [name for name in made if table == "captions" and of_texts(name) != name]
+
+
+def _stored(ws: Workspace, name: str, work: pl.DataFrame) -> dict[str, Any]:
+    """What the table has of inputs which the work needs, too; only the parts that hold them are read."""
+    from flickcast.embeddings.encoders import place_of
+
+    table, value = place_of(name).table, place_of(name).value
     stored = ws.places(table, ("input_sha256",)).join(work, on="input_sha256", how="semi")
-    found: dict[str, NDArray[np.float16]] = {}
+    found: dict[str, Any] = {}
     for (part,), keys in stored.unique("input_sha256", keep="first", maintain_order=True).group_by("part"):
-        rows = ws.read_part(table, ws.folder(table) / f"{part}.parquet", ("input_sha256", "vector"))
+        rows = ws.read_part(table, ws.folder(table) / f"{part}.parquet", ("input_sha256", value))
         alike = rows.join(keys, on="input_sha256", how="semi").drop_nulls()
-        found.update(zip(alike["input_sha256"], alike["vector"].to_numpy(), strict=True) if alike.height else ())
+        found.update(zip(alike["input_sha256"], alike[value].to_numpy(), strict=True) if alike.height else ())
     return found
 
 
 def _work(ws: Workspace, name: str, version: str | None) -> pl.DataFrame:
     """What an encoder lacks: post_id, part, text, input_sha256. Without a version: what none of its versions has."""
     from flickcast.embeddings import step
-    from flickcast.embeddings.encoders import family_named, reads
+    from flickcast.embeddings.encoders import family_named, of_texts, place_of, reads
 
-    kinds = reads(name)
-    done = ws.read(f"embeddings/{name}", ("post_id", "encoder_version"))
+    kinds, place = reads(name), place_of(name)
+    done = ws.read(place.table, ("post_id", place.version)).rename({place.version: "encoder_version"})
     if version is None:
         done = done.with_columns(encoder_version=pl.lit(""))
+    if of_texts(name) != name:
+        said = ws.read("captions", ("post_id", "caption")).drop_nulls()
+        return step.with_captions(step.missing(ws.places("posts", ("post_id",)), done, version or ""), said)
     of_picture = ws.places("images", ("post_id", "sha256")) if "picture" in kinds else ws.places("posts", ("post_id",))
     work = step.missing(of_picture, done, version or "")
     if "text" in kinds:

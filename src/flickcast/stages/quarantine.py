@@ -249,8 +249,9 @@ def _release(ws: Workspace, refused: list[Entry]) -> int:
         return 0
     is_refused = pl.col("post_id").is_in([entry.post_id for entry in refused if entry.post_id is not None])
     with ws.appending("embed") as appender:
-        for table in [name for name in ws.manifest("embed").parts if name.startswith("embeddings/")]:
-            appender.take_out(table, is_refused & pl.col("vector").is_null())
+        for table in [name for name in ws.manifest("embed").parts if not name.startswith("quarantine/")]:
+            made = pl.col("caption" if table == "captions" else "vector")
+            appender.take_out(table, is_refused & made.is_null())
         _leave(appender, "embed", refused)
     return len(refused)
 

@@ -55,11 +55,13 @@ def _has_finished(ws: Workspace) -> bool:
 
 def _seen_by_all(ws: Workspace, night: date, days: int) -> pl.DataFrame:
     """What is to be kept of each picture that may go. A picture that an encoder refused is seen, too."""
+    from flickcast.embeddings.encoders import place_of
+
     latest = night_bounds(night)[1] - timedelta(days=days)
     posts = ws.scan("posts", ("post_id", "source", "first_seen_at"))
     done = posts.filter(pl.col("source") == SERVICE, pl.col("first_seen_at") <= latest).select("post_id")
     for name in _readers_of_pictures(ws):
-        done = done.join(ws.scan(f"embeddings/{name}", ("post_id",)), on="post_id", how="semi")
+        done = done.join(ws.scan(place_of(name).table, ("post_id",)), on="post_id", how="semi")
     return ws.scan("images", KEPT_OF_A_PICTURE).join(done, on="post_id", how="semi").sort("post_id").collect()
 
 
@@ -74,12 +76,13 @@ def _readers_of_pictures(ws: Workspace) -> list[str]:
 
 def to_fetch_again(ws: Workspace, name: str, version: str | None = None) -> pl.Series:
     """The posts whose picture was deleted and of which an encoder (of a version) has made no vector."""
-    from flickcast.embeddings.encoders import reads
+    from flickcast.embeddings.encoders import place_of, reads
 
     if "picture" not in reads(name):
         return pl.Series("post_id", [], dtype=pl.String)
-    seen = ws.scan(f"embeddings/{name}", ("post_id", "encoder_version"))
-    seen = seen.filter(pl.col("encoder_version") == version) if version else seen
+    place = place_of(name)
+    seen = ws.scan(place.table, ("post_id", place.version))
+    seen = seen.filter(pl.col(place.version) == version) if version else seen
     gone = ws.scan("dropped_images", ("post_id",))
     missing = gone.join(seen, on="post_id", how="anti").join(ws.scan("images", ("post_id",)), on="post_id", how="anti")
     return missing.collect()["post_id"]
