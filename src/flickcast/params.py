@@ -62,6 +62,7 @@ class EmbedParams(Section):
     encoder: str = Field("ViT-B-32", description="the pair that is always computed: <encoder>-picture, <encoder>-text")
     pretrained: str | None = "laion2b_s34b_b79k"
     others: tuple[str, ...] = Field((), description="further encoders; `flickcast encoders list` names them")
+    captions: Literal["blip2"] | None = Field(None, description="what says in words what each picture shows")
     weights: dict[str, str] = Field(default_factory=dict, description="where theirs are: a path, a repository or a tag")
     number_type: Literal["float32", "bfloat16", "float16"] = Field("float32", description="in which models compute")
     batch_size: int = Field(64, ge=1)
@@ -74,8 +75,9 @@ class EmbedParams(Section):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All encoders that a night runs, each once."""
-        return tuple(dict.fromkeys((*self.pair, *self.others)))
+        """The captioner and all encoders that a night runs, each once; some read what the captioner says."""
+        first = (self.captions,) if self.captions else ()
+        return tuple(dict.fromkeys((*first, *self.pair, *self.others)))
 
 
 class ImagesParams(Section):
