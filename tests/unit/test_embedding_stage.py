@@ -195,6 +195,19 @@ def test_further_encoders_have_tables_of_their_own(workspace: Workspace) -> None
     assert (ws.root / "encoders" / "canaries" / "statistics-picture.json").exists()
 
 
+def test_the_statistics_know_the_mode_of_the_file(workspace: Workspace) -> None:
+    from flickcast.embeddings.statistics import MODES, STATISTICS
+
+    set_params(workspace.root / "params.yaml", {"embed.others": "[statistics-picture]"})
+    ws = Workspace(workspace.root)
+    grey = io.BytesIO()
+    Image.new("L", (40, 30), 99).save(grey, "JPEG")
+    night(ws, "n1", {"1": jpeg(1), "2": grey.getvalue()})
+    embed(ws)
+    codes = table(ws, "statistics-picture")["vector"].to_numpy()[:, STATISTICS.index("mode")]
+    assert codes.tolist() == [MODES.index("RGB") + 1, MODES.index("L") + 1]
+
+
 def test_the_plan_says_what_is_missing_and_changes_nothing(workspace: Workspace) -> None:
     night(workspace, "n1", {"1": jpeg(1), "2": jpeg(1), "3": None})
     facts = plan_of_embedding(workspace).facts
