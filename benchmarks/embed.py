@@ -157,7 +157,10 @@ def _stage(ws: Workspace) -> dict[str, Any]:
 
     with ws.appending("embed") as appender:
         appender.drop(f"embeddings/{ENCODER}")
-    return dict(embed(ws).facts["encoders"][ENCODER])
+    report = embed(ws)
+    if ENCODER not in report.facts["encoders"]:
+        raise SystemExit(f"{ENCODER} was left out: {'; '.join(report.notes)}")
+    return dict(report.facts["encoders"][ENCODER])
 
 
 # --- the stage beside what a user would write -------------------------------------------------------------------------
@@ -255,7 +258,7 @@ def measure_stored(root: Path, count: int) -> str:
     size = sum(path.stat().st_size for path in ws.folder(f"embeddings/{ENCODER}").glob("*.parquet"))
     reads, matrices = (median(column) for column in zip(*found, strict=True))
     row = f"| {count:,} x {DIMENSION} | {size / count:,.0f} | {2 * DIMENSION:,} | {matrices:.2f} | {reads:.2f} | "
-    head = "| float16 vectors | bytes stored per vector | of them numbers | `Workspace.matrix`, seconds | "
+    head = "| float16 vectors | bytes stored per vector | numbers alone, unpacked | `Workspace.matrix`, seconds | "
     return _table(head + "the same files' bytes only read, seconds | ratio |\n", [f"{row}{matrices / reads:.1f} |"])
 
 
