@@ -24,7 +24,6 @@ from flickcast.models.recipes import RECIPES
 from flickcast.models.rows import VECTOR, gather
 from flickcast.params import Params, read_yaml
 from flickcast.records import Batch
-from flickcast.schemas import TABLES
 from flickcast.sources import smpd_video
 from flickcast.splits import time_split, user_folds
 from flickcast.workspace import template_root

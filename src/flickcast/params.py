@@ -95,7 +95,9 @@ class ComputeParams(Section):
     engine: Literal["local", "dask", "ray"] = Field("local", description="dask and ray: extras of the same names")
     workers: int | None = Field(None, ge=1, description="processes; default: one per GPU, else one per four cores")
     address: str | None = Field(None, description="of a dask or ray cluster; default: one on this machine")
-    pool: str | None = Field(None, description="a night has another machine's worker embed: the deployment embed/<pool>")
+    pool: str | None = Field(
+        None, description="a night has another machine's worker embed: the deployment embed/<pool>"
+    )
     pool_seconds: float = Field(6 * 3600.0, gt=0, description="how long a night waits for it")
 
 
