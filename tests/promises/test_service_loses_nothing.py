@@ -20,7 +20,7 @@ from flickcast.simulate.oddities import Oddities
 from flickcast.simulate.world import WorldParams
 from flickcast.stages import labels
 
-BIG = WorldParams(seed=0, users=7000, posts_per_day=8600, start=START)
+BIG = WorldParams(seed=0, users=7000, posts_per_day=9400, start=START)
 ODD = Oddities(late=0.03, redated=0.02, removed=0.03, unusable=0.02)
 SMALL = WorldParams(seed=2, users=150, posts_per_day=120, start=START, oddities=ODD)
 WITHOUT_PICTURES = {"pictures": "false", "following": "false"}
@@ -52,10 +52,10 @@ def test_fifty_thousand_posts_over_a_failing_service(
             report = tried(nights, number)
             check_counts(report)
             stored += report.facts["stored"]
-        assert stored == nights.ws.read("posts").height > 45_000
+        assert stored == nights.ws.read("posts").height > 50_000
         assert nights.unaccounted() == set()
         calls = Counter(one["fault"] is not None for one in nights.requests())
-        assert calls[True] > 0.8 * per_thousand / 1000 * calls.total(), "the faults must have happened"
+        assert calls[True] > 0.6 * per_thousand / 1000 * calls.total(), "the faults must have happened"
         needed = sum(facts["calls_in_all"] for facts in nights.ws.manifest("ingest").batches.values())
         assert calls.total() <= MOST_CALLS_PER_NEEDED * needed
 
@@ -107,6 +107,19 @@ def test_after_an_outage_the_next_night_makes_up_for_what_was_missed(
         days = nights.ws.read("posts")["posted_at"].dt.date().unique()
         assert {START + timedelta(days=number) for number in range(7)} <= set(days)
         assert report.facts["since"].startswith("2026-01-02")
+
+
+def test_the_answers_of_a_night_that_died_just_after_it_was_stored_go_with_the_next_night(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with simulated_nights(tmp_path, SMALL, monkeypatch, **WITHOUT_PICTURES) as nights:
+        nights.ingest(0)
+        answers = nights.ws.state_folder / "ingest"
+        (answers / f"{START}.journal").write_bytes(b"what people wrote")
+        unfinished = answers / f"{START + timedelta(days=5)}.journal"
+        unfinished.touch()
+        nights.ingest(1)
+        assert list(answers.iterdir()) == [unfinished]
 
 
 @pytest.mark.parametrize("kind", ["code-0", "code-105", "part-missing", "html", "photo-missing"])
