@@ -35,6 +35,15 @@ def of_system(error: OSError) -> FlickcastError:
     return FlickcastError(f"{sentence}. Put that right and run the same command again.")
 
 
+def is_text(text: str) -> bool:
+    """Whether a name or value from the system is text in UTF-8; Python lets other bytes through as half characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint naming the closest known name, or all of them; empty if there are none.
 

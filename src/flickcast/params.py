@@ -2,12 +2,17 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from flickcast.errors import UserError, nearest
+
+MOST_DAYS = 36_500
+FIRST_NIGHT, LAST_NIGHT = date(1980, 1, 1), date(2899, 12, 31)  # times before and after them can be reckoned with, too
+Age = Annotated[int, Field(ge=0, le=MOST_DAYS)]
+UserId = Annotated[str, StringConstraints(pattern=r"^\S+$")]  # to a service, no id at all means everybody
 
 
 class Section(BaseModel):
@@ -20,8 +25,8 @@ class LabelParams(Section):
     """How views become popularity (design §2)."""
 
     formula: Literal["log2_views", "log2_views_per_day"] = "log2_views"
-    maturity_days: int = Field(7, ge=1, description="age at which a post's count is its label")
-    tolerance_days: int = Field(3, ge=1, description="how much older it may be when it is counted")
+    maturity_days: int = Field(7, ge=1, le=MOST_DAYS, description="age at which a post's count is its label")
+    tolerance_days: int = Field(3, ge=1, le=MOST_DAYS, description="how much older it may be when it is counted")
 
 
 class SamplingParams(Section):
@@ -31,7 +36,7 @@ class SamplingParams(Section):
         "all", description="hours: a fixed random part of each hour; follow: the posts of some users"
     )
     minutes_per_hour: int = Field(6, ge=1, le=60, description="hours: how much of each hour, where `seed` puts it")
-    users: tuple[str, ...] = Field((), description="follow: their ids, like 12345678@N00")
+    users: tuple[UserId, ...] = Field((), description="follow: their ids, like 12345678@N00")
 
 
 class IngestParams(Section):
@@ -42,16 +47,24 @@ class IngestParams(Section):
     per_page: int = Field(500, ge=1, le=500)
     max_results: int = Field(4000, ge=1, le=4000, description="the service repeats itself beyond this many per query")
     smallest_window_seconds: int = Field(60, ge=1)
-    requery_hours: int = Field(48, ge=0, description="late posts: ask again for this long before the night")
-    catch_up_days: int = Field(7, ge=0, description="how far before its day a night makes up for missed ones")
-    observe_at_days: tuple[int, ...] = Field((1, 7, 30), description="ages at which a post's counts are read again")
-    user_refresh_days: int = Field(7, ge=1, description="a user's numbers older than this are asked for again")
+    requery_hours: int = Field(
+        48, ge=0, le=24 * 365, description="late posts: ask again for this long before the night"
+    )
+    catch_up_days: int = Field(
+        7, ge=0, le=MOST_DAYS, description="how far before its day a night makes up for missed ones"
+    )
+    observe_at_days: tuple[Age, ...] = Field((1, 7, 30), description="ages at which a post's counts are read again")
+    user_refresh_days: int = Field(
+        7, ge=1, le=MOST_DAYS, description="a user's numbers older than this are asked for again"
+    )
     following: bool = Field(True, description="also ask whom a user follows: one more call per user")
-    calls_per_second: float = Field(0.8, gt=0)
-    calls_per_hour: int = Field(3600, ge=1, description="of one key, by all processes of this machine together")
+    calls_per_second: float = Field(0.8, ge=0.001)
+    calls_per_hour: int = Field(
+        3600, ge=1, le=10**9, description="of one key, by all processes of this machine together"
+    )
     calls_per_night: int = Field(15_000, ge=1, description="users wait for the next night when it is spent")
     pictures: bool = Field(True, description="whether to download them")
-    pictures_per_second: float = Field(0.4, gt=0, description="the image host has a lower limit of its own")
+    pictures_per_second: float = Field(0.4, ge=0.001, description="the image host has a lower limit of its own")
     image_size: Literal["z", "c", "l"] = Field("z", description="which url_* to download, never above 1024 px")
     oracle: bool = Field(False, description="simulated service only: also fetch the best possible prediction")
 
@@ -84,7 +97,7 @@ class ImagesParams(Section):
     """How long the service's pictures are kept; imported ones are the user's own and stay."""
 
     keep_days: int | None = Field(
-        0, ge=0, description="after a picture came and every encoder has seen it; null: for ever"
+        0, ge=0, le=MOST_DAYS, description="after a picture came and every encoder has seen it; null: for ever"
     )
     again_per_night: int = Field(2000, ge=0, description="deleted pictures that a night fetches for a new encoder")
 
@@ -185,10 +198,18 @@ def read_night(path: Path) -> date | None:
     value = content["date"]
     if value is None:
         return None
+    return night_of(str(value), f"{path}: date is")
+
+
+def night_of(text: str, where: str = "--date is") -> date:
+    """A night's date. UserError that begins with `where` it came from."""
     try:
-        return date.fromisoformat(str(value))
+        night = date.fromisoformat(text)
     except ValueError:
-        raise UserError(f"{path}: date is '{value}'; write it as YYYY-MM-DD.") from None
+        raise UserError(f"{where} '{text}'; write it as YYYY-MM-DD.") from None
+    if not FIRST_NIGHT <= night <= LAST_NIGHT:
+        raise UserError(f"{where} '{text}'; choose one from {FIRST_NIGHT} to {LAST_NIGHT}.")
+    return night
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from flickcast.errors import UserError
+from flickcast.errors import UserError, is_text
 
 PREFIX = "FLICKCAST_"
 
@@ -21,19 +21,34 @@ class Settings(BaseSettings):
     timeout_seconds: float = Field(30.0, gt=0, description="of one answer, without a byte of it coming")
     call_seconds: float = Field(60.0, gt=0, description="of one call in all, from the look-up of the name to its end")
     deadline_seconds: float = Field(600.0, gt=0, description="a service that fails for longer ends the night (exit 75)")
-    clock_speed: float = Field(1.0, gt=0, le=1e6, description="rehearsals on the simulated service: waits pass faster")
+    clock_speed: float = Field(1.0, ge=1, le=1e6, description="rehearsals on the simulated service: waits pass faster")
     state_folder: Path | None = Field(
         None, description="what runs of one key share; $XDG_STATE_HOME/flickcast if unset"
     )
 
+    @field_validator("state_folder", mode="before")
+    @classmethod
+    def _unless_empty(cls, value: object) -> object:
+        return value or None  # an empty one would be wherever a run is started: a budget for each such place
+
+    @field_validator("flickr_url", "flickr_key", mode="after")
+    @classmethod
+    def _text(cls, value: str | SecretStr | None) -> str | SecretStr | None:
+        if not is_text(value.get_secret_value() if isinstance(value, SecretStr) else value or ""):
+            raise ValueError("is no text in UTF-8")
+        return value
+
     def budget_folder(self) -> Path:
         """Where all runs of this user on this machine keep how many calls they made."""
-        if self.state_folder is not None:
-            return self.state_folder.expanduser()
         state_home = os.environ.get("XDG_STATE_HOME", "")  # the standard says to ignore a relative one
-        return (
-            Path(state_home) if Path(state_home).is_absolute() else Path("~/.local/state").expanduser()
-        ) / "flickcast"
+        beside = Path(state_home) if Path(state_home).is_absolute() else Path("~/.local/state")
+        try:
+            return (self.state_folder or beside / "flickcast").expanduser()
+        except RuntimeError:  # a container's user may have no home
+            raise UserError(
+                f"{self.state_folder or beside} has no home folder to begin with. "
+                "Name a folder in FLICKCAST_STATE_FOLDER, the same one for all runs with this key."
+            ) from None
 
 
 def load_settings() -> Settings:
@@ -43,5 +58,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        if first["type"] == "value_error":
+            raise UserError(f"{PREFIX}{name.upper()} {first['ctx']['error']}.") from None
         value = "" if "key" in name else f" is '{first['input']}'"
         raise UserError(f"{PREFIX}{name.upper()}{value}: {first['msg'][0].lower()}{first['msg'][1:]}.") from None

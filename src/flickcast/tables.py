@@ -186,7 +186,7 @@ class Store:
     def read_part(self, name: str, path: Path, columns: Sequence[str]) -> pl.DataFrame:
         """Columns of one part, which is first checked against its manifest."""
         self._verify(name, [path])
-        return pl.read_parquet(path, columns=list(columns))
+        return pl.read_parquet(path, columns=list(columns), glob=False)
 
     def keys(self, name: str) -> pl.DataFrame:
         """The key columns of a table."""
@@ -305,7 +305,7 @@ class Appender:
         found = self._store.parts_with(name, matching)
         for path in found:
             self._store._verify(name, [path])  # of pictures, too: their bytes are written again
-            kept = pl.read_parquet(path).filter(~matching.fill_null(False))
+            kept = pl.read_parquet(path, glob=False).filter(~matching.fill_null(False))
             parts = self._manifest.parts[name]
             del parts[path.name]
             if kept.height:

@@ -42,8 +42,8 @@ def watchdog(seconds: float, log: Path) -> Iterator[None]:
             done.set()
             thread.join()
             faulthandler.cancel_dump_traceback_later()
-    if log.stat().st_size == 0:
-        log.unlink()
+            if log.stat().st_size == 0:
+                log.unlink()
 
 
 def _arm(seconds: float, file: TextIO) -> None:

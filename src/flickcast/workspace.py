@@ -14,7 +14,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from flickcast.errors import FlickcastError, TryAgainError, UserError, nearest
+from flickcast.errors import FlickcastError, TryAgainError, UserError, is_text, nearest
 from flickcast.params import Params, read_night, read_params
 from flickcast.records import Forgotten, StageReport
 from flickcast.schemas import EARLIEST
@@ -29,6 +29,8 @@ class Workspace(Store):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root.resolve())
+        if not is_text(str(self.root)):
+            raise UserError(f"{root}: the folder's name, or that of one above it, is no text in UTF-8. Rename it.")
         if not (self.root / "params.yaml").is_file():
             raise UserError(f"{root} is no workspace: it has no params.yaml. Make one with `flickcast init {root}`.")
         _refuse_ways_out(self.root)
@@ -128,7 +130,7 @@ def _refuse_ways_out(root: Path) -> None:
             here = [*folders, *files] if name == ".flickcast" else folders
             links += [path for path in (Path(folder, one) for one in here) if path.is_symlink()]
     for path in links:
-        if not path.resolve().is_relative_to(root):
+        if not Path(os.path.realpath(path)).is_relative_to(root):
             raise UserError(
                 f"{path} is a link that leads out of the workspace. Put a folder there; to keep a workspace on another "
                 "disk, move all of it there."

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flickcast.settings import load_settings
 from flickcast.simulate.corpus import write_corpus
 from flickcast.simulate.world import World, WorldParams
 from flickcast.workspace import Workspace
@@ -183,3 +185,43 @@ def test_a_wrong_setting_is_named_with_its_value(
     assert refused.code == 2
     assert "FLICKCAST_TIMEOUT_SECONDS is 'abc'" in refused.err
     assert "canary-key" not in refused.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("FLICKR_KEY", "canary\udcff", "FLICKCAST_FLICKR_KEY is no text in UTF-8."),
+        ("FLICKR_URL", "http://127.0.0.1/\udcff?canary", "FLICKCAST_FLICKR_URL is no text in UTF-8."),
+        ("FLICKR_URL", "http://127.0.0.1:65536/", "FLICKCAST_FLICKR_URL is no address"),
+        ("FLICKR_URL", "http://xn--/", "FLICKCAST_FLICKR_URL is no address"),
+        ("STATE_FOLDER", "~nobody-of-this-name/state", "Name a folder in FLICKCAST_STATE_FOLDER"),
+        ("CLOCK_SPEED", "1e-9", "FLICKCAST_CLOCK_SPEED is '1e-9'"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_exit_2_and_named(
+    flickcast: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    path = workspace.root / "params.yaml"
+    path.write_text(path.read_text().replace("source: files", "source: flickr"))
+    workspace.set_night(START)
+    for one, its in {"FLICKR_KEY": "key", "FLICKR_URL": "http://127.0.0.1:9/", name: value}.items():
+        monkeypatch.setenv(f"FLICKCAST_{one}", its)
+    refused = flickcast("ingest", "-w", workspace.root)
+    assert refused.code == 2
+    assert said in refused.err
+    assert len(refused.err.splitlines()) == 1
+    assert "canary" not in refused.err
+
+
+def test_an_empty_state_folder_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("FLICKCAST_STATE_FOLDER", "")
+    assert load_settings().budget_folder() == tmp_path / "flickcast"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take no such names")
+def test_a_workspace_whose_name_is_no_text_is_refused_in_one_sentence(flickcast: Run, workspace: Workspace) -> None:
+    folder = workspace.root.rename(workspace.root.with_name("w\udcff"))
+    refused = flickcast("ingest", "-w", folder)
+    assert refused.code == 2
+    assert "is no text in UTF-8. Rename it." in refused.err

@@ -29,6 +29,17 @@ def test_an_unknown_key_is_named_with_its_nearest(tmp_path: Path) -> None:
     [
         ("seed: x", "'seed' is 'x'"),
         ("label: {formula: ln}", "'label.formula' is 'ln'"),
+        ("label: {maturity_days: 1000000000}", "'label.maturity_days' is 1000000000"),
+        ("ingest: {observe_at_days: [1, -5]}", "'ingest.observe_at_days.1' is -5"),
+        ("ingest: {user_refresh_days: 1000000000}", "'ingest.user_refresh_days' is 1000000000"),
+        ("ingest: {catch_up_days: 1000000000}", "'ingest.catch_up_days' is 1000000000"),
+        ("ingest: {requery_hours: 1000000000}", "'ingest.requery_hours' is 1000000000"),
+        ("ingest: {calls_per_hour: 10000000000000000000}", "'ingest.calls_per_hour' is 10000000000000000000"),
+        ("ingest: {calls_per_second: 1.0e-9}", "'ingest.calls_per_second' is 1e-09"),
+        ("ingest: {sampling: {users: ['']}}", "'ingest.sampling.users.0' is ''"),
+        ("ingest: {sampling: {users: [' ']}}", "'ingest.sampling.users.0' is ' '"),
+        ('ingest: {sampling: {users: ["\\uD800"]}}', "'ingest.sampling.users.0' is '.ud800'"),
+        ("images: {keep_days: 1000000000}", "'images.keep_days' is 1000000000"),
         ("a: [", "line 1 is not valid YAML"),
         ("- 1", "must hold keys"),
     ],
@@ -47,4 +58,12 @@ def test_the_night_is_a_date_or_none(tmp_path: Path) -> None:
     assert read_night(path) == date(2026, 3, 1)
     path.write_text("date: yesterday")
     with pytest.raises(UserError, match="YYYY-MM-DD"):
+        read_night(path)
+
+
+@pytest.mark.parametrize("far", ["0001-01-01", "1969-12-31", "9999-12-31"])
+def test_a_night_with_which_times_cannot_be_reckoned_is_refused(tmp_path: Path, far: str) -> None:
+    path = tmp_path / "night.yaml"
+    path.write_text(f"date: '{far}'")
+    with pytest.raises(UserError, match=f"date is '{far}'; choose one from 1980-01-01 to"):
         read_night(path)

@@ -225,3 +225,13 @@ def test_a_name_is_not_taken_again_before_what_had_it_counts_no_more(tmp_path: P
     with pytest.raises(CheckError, match="night is stored already"):
         take_out_and_write_again()
     assert store.read("observations")["post_id"].to_list() == ["a"]
+
+
+def test_a_folder_may_be_named_like_a_pattern(tmp_path: Path) -> None:
+    store = Store(tmp_path / "[a]*?")
+    with store.appending("ingest") as appender:
+        appender.append("observations", "night", three(1, 2, 3))
+    with store.appending("ingest") as appender:
+        appender.take_out("observations", pl.col("post_id") == "a")
+    (part,) = store.parts("observations")
+    assert store.read_part("observations", part, ("post_id",))["post_id"].to_list() == ["b", "c"]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from flickcast.watchdog import watchdog
+
 HANGING = """
 import sys, socket, ctypes, time
 from pathlib import Path
@@ -71,3 +73,9 @@ def test_an_earlier_log_is_kept(tmp_path: Path, written: str) -> None:
     log.write_text(written)
     assert hanging(tmp_path, "busy")[0] == 0
     assert (log.read_text() if log.exists() else "") == written
+
+
+def test_a_run_that_fails_by_itself_leaves_no_empty_log(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="of its own"), watchdog(60.0, tmp_path / "logs" / "log"):
+        raise ValueError("of its own")
+    assert list((tmp_path / "logs").iterdir()) == []

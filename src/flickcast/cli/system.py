@@ -1,6 +1,5 @@
 """Commands about the system as a whole: `demo`, `nightly`, `encoders`."""
 
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 from flickcast.cli.nights import nights_table
 from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, show
 from flickcast.console import say
-from flickcast.errors import UserError
+from flickcast.params import night_of
 from flickcast.workspace import Workspace
 
 encoders_app = typer.Typer(no_args_is_help=True, help="Pretrained models that turn pictures and texts into vectors.")
@@ -40,7 +39,7 @@ def nightly(
     from flows.local import run_nights
 
     ws = Workspace(workspace)
-    dates = [_date(night)] if night else missed_dates(ws.root)
+    dates = [night_of(night)] if night else missed_dates(ws.root)
     if not dates:
         say("No night is missing. Name one with --date to run it again.")
     summaries = run_nights(ws.root, dates)
@@ -48,13 +47,6 @@ def nightly(
         show({"nights": summaries}, as_json=True)
     elif summaries:
         typer.echo(nights_table(summaries))
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"--date '{text}' is no date; write it as YYYY-MM-DD.") from None
 
 
 @encoders_app.command("list")

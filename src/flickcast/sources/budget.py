@@ -88,6 +88,10 @@ class Budget:
             if code in DAMAGED:
                 self._begin_anew()
                 return self._gap
+            if code == sqlite3.SQLITE_FULL:
+                raise TryAgainError(
+                    f"No space left for {self._path}; free some and run the same command again."
+                ) from None
             if code == sqlite3.SQLITE_BUSY:
                 raise TryAgainError(f"{self._path} is held by another process; run the same command later.") from None
             raise FlickcastError(
@@ -127,6 +131,7 @@ class Budget:
         fresh = self._path.with_suffix(f".{time.time_ns()}")
         self._charged(fresh)
         with closing(_opened(fresh)) as file, file:
+            file.execute("BEGIN IMMEDIATE")  # one transaction: there may be a million
             now = self.clock.now()
             most = min(self._per_hour or 1, int(self._window / self._gap) + 1)
             file.executemany("INSERT INTO calls VALUES (?)", [(now - self._gap * i,) for i in range(most)])

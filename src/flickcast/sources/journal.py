@@ -19,6 +19,7 @@ import orjson
 
 from flickcast.sources.flickr_client import Answer, RefusedError, Verdict
 
+LONGEST_LINE = 1 << 20  # of a record's head; where no line ends, the file is not a journal's
 MOST_SKEW = timedelta(hours=1)  # a Date further off than this from what the night's other answers say is wrong
 
 
@@ -67,10 +68,12 @@ class Journal:
 
     def _read_places(self) -> int:
         """Find the records; returns where the last whole one ends."""
-        end = 0
+        end, size = 0, self._path.stat().st_size
         with self._path.open("rb") as file:
-            while (head := _head(file.readline())) is not None:
+            while (head := _head(file.readline(LONGEST_LINE))) is not None:
                 start = file.tell()
+                if not 0 <= head["bytes"] <= size - start:
+                    break
                 content = file.read(head["bytes"])
                 if len(content) < head["bytes"] or zlib.crc32(content) != head["crc32"] or file.read(1) != b"\n":
                     break
@@ -198,9 +201,11 @@ def _head(line: bytes) -> dict[str, Any] | None:
     """The line before a record; None at the end of the file and where the line is torn."""
     try:
         head = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return head if isinstance(head, dict) and {"name", "bytes", "crc32"} <= head.keys() else None
+    kinds = {"name": str, "bytes": int, "crc32": int}
+    is_one = isinstance(head, dict) and all(isinstance(head.get(key), kind) for key, kind in kinds.items())
+    return head if is_one else None
 
 
 def _write_all(file: BinaryIO, content: bytes) -> None:

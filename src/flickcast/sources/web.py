@@ -25,6 +25,7 @@ from flickcast.watchdog import progress
 USER_AGENT = "flickcast/0.1 (nightly popularity prediction)"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NO_NETWORK = (errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH)
+MOST_PORTS = 65_535
 AUTOMATIC_WINDOW = 47  # zlib: tells gzip and deflate apart by itself
 
 
@@ -231,9 +232,10 @@ def address_of(url: str) -> tuple[str, str]:
     """The host of the service's address, and the host with its port for messages. UserError if it is no address."""
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL()
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+        is_one = parsed.scheme in ("http", "https") and parsed.host and (parsed.port or 0) <= MOST_PORTS
+    except (httpx.InvalidURL, UnicodeError):  # the latter from a host's name in Punycode that is none
+        is_one = False
+    if not is_one:
         raise UserError("FLICKCAST_FLICKR_URL is no address of the form https://HOST/PATH. Correct it.")
     return parsed.host, f"{parsed.host}:{parsed.port}" if parsed.port else parsed.host
 

@@ -1,6 +1,7 @@
 """The ingest stage: what a night asks the service for, where it begins, what it will cost."""
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -76,7 +77,7 @@ def _ask_for(ws: Workspace, night: date, journal: Path) -> StageReport:
         batch = replace(batch, facts=batch.facts | {"short": short})
         report = store(ws, batch, night.isoformat(), night_bounds(night)[1], part=night.isoformat())
         source.session.done()
-    _discard_journals(journal.parent, span)
+    _discard_journals(journal.parent, span, ws.manifest("ingest").batches)
     facts = {"planned": planned(ws, night), "hours_taken": round((time.monotonic() - started) / 3600, 2)}
     return StageReport("ingest", report.facts | facts, report.notes)
 
@@ -141,10 +142,10 @@ def _given_up(ws: Workspace, night: date) -> list[str]:
     ]
 
 
-def _discard_journals(folder: Path, span: Span) -> None:
-    """Of nights that were given up, and whose uploads this night has taken in: raw answers name people."""
+def _discard_journals(folder: Path, span: Span, stored: Collection[str]) -> None:
+    """Of nights that are stored, or given up and whose uploads this night took in: raw answers name people."""
     for path in folder.glob("*.journal"):
-        if f"{span.since:%Y-%m-%d}" <= path.stem < f"{span.until:%Y-%m-%d}":
+        if path.stem in stored or f"{span.since:%Y-%m-%d}" <= path.stem < f"{span.until:%Y-%m-%d}":
             path.unlink(missing_ok=True)
 
 

@@ -312,3 +312,25 @@ def test_three_processes_together_keep_the_spacing_and_use_it(tmp_path: Path) ->
     spans = [times[place + 10] - times[place] for place in range(len(times) - 10)]
     assert min(spans) >= 9 * gap
     assert times[-1] - times[0] <= 1.5 * gap * len(times)
+
+
+def test_a_full_disk_says_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> float:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr(Budget, "_charged", full)
+    with pytest.raises(TryAgainError, match=r"No space left for .*; free some"):
+        budget(tmp_path, OwnClock()).wait()
+
+
+def test_a_million_calls_an_hour_begin_anew_in_seconds(tmp_path: Path) -> None:
+    clock = OwnClock()
+    one = budget(tmp_path, clock, per_second=1000, per_hour=1_000_000)
+    one.wait()
+    overwrite(state(tmp_path))
+    started = time.monotonic()
+    one._charge()
+    assert time.monotonic() - started < 20
+    assert [path.name for path in tmp_path.rglob("calls-*")] == [state(tmp_path).name]

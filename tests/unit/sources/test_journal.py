@@ -45,7 +45,21 @@ def test_wherever_the_end_is_torn_the_whole_records_before_it_stay(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "damage", [b"garbage", b"\0" * 100, b'{"name": 1}\n', b"[]\n", b'{"name":"x","bytes":9,"crc32":0}\nno']
+    "damage",
+    [
+        b"garbage",
+        b"\0" * 100,
+        b'{"name": 1}\n',
+        b"[]\n",
+        b"[" * 100_000,
+        b'{"name":"x","bytes":9,"crc32":0}\nno',
+        b'{"name":"x","bytes":-1,"crc32":0}\nno\n',
+        b'{"name":"x","bytes":"2","crc32":0}\nno\n',
+        b'{"name":"x","bytes":1e15,"crc32":0}\nno\n',
+        b'{"name":"x","bytes":1000000000000,"crc32":0}\nno\n',
+        b'{"name":"x","bytes":99999999999999999999,"crc32":0}\nno\n',
+        b'{"name":[],"bytes":0,"crc32":0}\n\n',
+    ],
 )
 def test_a_damaged_end_is_cut_off(tmp_path: Path, damage: bytes) -> None:
     path = filled(tmp_path / "j", ("a", b"first"))
@@ -161,3 +175,11 @@ def test_an_answer_dated_hours_off_gets_the_time_of_the_others(tmp_path: Path) -
     session = Session(Service(*answers), Service(), Journal(tmp_path / "j"))
     given = [session.call("m", "e", page=number) for number in range(5)]
     assert [session.moment(answer) for answer in given] == minutes
+
+
+def test_a_large_file_that_is_no_journal_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # takes no room on the disk, and would take all memory
+    assert len(Journal(path)) == 0
+    assert path.stat().st_size == 0
