@@ -30,6 +30,9 @@ def note_finished(ws: Workspace, appender: Appender) -> None:
     appender.finish_batch(FINISHED, {"params": ws.params.embed.model_dump(mode="json")})
 
 
+NONE_WANTED = pl.DataFrame(schema={"post_id": pl.String, "image_url": pl.String, "sha256": pl.String})
+
+
 def let_go(ws: Workspace, night: date) -> int:
     """Delete the service's pictures that every encoder has seen and that are older than `images.keep_days`; how many.
 
@@ -66,19 +69,29 @@ def _seen_by_all(ws: Workspace, night: date, days: int) -> pl.DataFrame:
 
 
 def _readers_of_pictures(ws: Workspace) -> list[str]:
-    from flickcast.embeddings.encoders import family_named, reads
+    """The encoders of params.yaml that read pictures. UserError for a name that is none.
 
+    Names with which embed has finished are not looked up: the list of open_clip's models takes 5 s to import.
+    """
     names = ws.params.embed.names
-    for name in names:
-        family_named(name)
-    return [name for name in names if "picture" in reads(name)]
+    if not _has_finished(ws):
+        from flickcast.embeddings.encoders import family_named
+
+        for name in names:
+            family_named(name)
+    return [name for name in names if _reads_pictures(name)]
+
+
+def _reads_pictures(name: str) -> bool:
+    """Whether an encoder reads pictures, by its name's ending."""
+    return not name.endswith(("-text", "-caption"))
 
 
 def to_fetch_again(ws: Workspace, name: str, version: str | None = None) -> pl.Series:
     """The posts whose picture was deleted and of which an encoder (of a version) has made no vector."""
-    from flickcast.embeddings.encoders import place_of, reads
+    from flickcast.embeddings.encoders import place_of
 
-    if "picture" not in reads(name):
+    if not _reads_pictures(name) or not ws.exists("dropped_images"):
         return pl.Series("post_id", [], dtype=pl.String)
     place = place_of(name)
     seen = ws.scan(place.table, ("post_id", place.version))
@@ -131,9 +144,11 @@ def fetch_again(ws: Workspace, night: date) -> tuple[dict[str, int], tuple[str, 
 
 def _wanted_again(ws: Workspace) -> pl.DataFrame:
     """post_id, image_url, sha256 of the pictures that some encoder lacks, newest first, without those given up."""
+    if not ws.exists("dropped_images"):
+        return NONE_WANTED
     ids = {one for name in _readers_of_pictures(ws) for one in to_fetch_again(ws, name)}
     if not ids:
-        return pl.DataFrame(schema={"post_id": pl.String, "image_url": pl.String, "sha256": pl.String})
+        return NONE_WANTED
     ids -= _given_up(ws) | ws.forgotten().post_ids
     posts = ws.scan("posts", ("post_id", "image_url", "posted_at")).filter(pl.col("post_id").is_in(list(ids)))
     known = ws.scan("dropped_images", ("post_id", "sha256"))
