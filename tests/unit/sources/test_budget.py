@@ -109,7 +109,11 @@ def test_the_date_of_the_machine_does_not_matter(tmp_path: Path, monkeypatch: py
         raise AssertionError("the date was read")
 
     monkeypatch.setattr(time, "time", refuse)
-    passed(budget(tmp_path, Clock(), per_second=1000, per_hour=10), 3)
+    monkeypatch.setattr(module, "datetime", refuse)  # of the message only, and nothing is said here
+    started = Clock().now()
+    times = passed(budget(tmp_path, Clock(), per_second=1000, per_hour=10), 3)
+    assert len(times) == 3
+    assert started < times[0] < times[1] < times[2] <= Clock().now()
 
 
 def test_a_clock_that_runs_fast_divides_every_wait(tmp_path: Path) -> None:

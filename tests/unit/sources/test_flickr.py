@@ -27,7 +27,7 @@ from flickcast.records import Batch, Forgotten
 from flickcast.settings import Settings
 from flickcast.sources.budget import Budget
 from flickcast.sources.flickr import FlickrSource, open_clients, open_flickr
-from flickcast.sources.flickr_client import FlickrClient, RefusedError, Verdict, classify
+from flickcast.sources.flickr_client import FlickrClient, RefusedError
 from flickcast.sources.flickr_found import Memory
 from flickcast.sources.flickr_images import FAILED_PICTURES, ImageClient
 from flickcast.sources.flickr_stretches import Span
@@ -331,39 +331,6 @@ def test_a_post_without_oracle_is_noted(service: Service) -> None:
 
 
 # Faults.
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "verdict"),
-    [
-        (200, {"stat": "ok"}, Verdict.OK),
-        (200, None, Verdict.RETRY),
-        (200, ["stat"], Verdict.RETRY),
-        (200, {"photos": {}}, Verdict.RETRY),
-        (
-            200,
-            {"stat": "fail", "code": 0, "message": "Sorry, the API service is not currently available"},
-            Verdict.RETRY,
-        ),
-        (200, {"stat": "fail", "code": 4711, "message": "The API service is not currently available"}, Verdict.RETRY),
-        (200, {"stat": "fail", "code": "105", "message": ""}, Verdict.RETRY),
-        (200, {"stat": "fail", "code": 201, "message": ""}, Verdict.RETRY),
-        (200, {"stat": "fail", "code": 10, "message": ""}, Verdict.RETRY),
-        (200, {"stat": "fail", "code": 1, "message": ""}, Verdict.BUG),
-        (200, {"stat": "fail", "code": 5, "message": ""}, Verdict.GONE),
-        (200, {"stat": "fail", "code": 20, "message": ""}, Verdict.SPLIT),
-        (200, {"stat": "fail", "code": 100, "message": ""}, Verdict.STOP),
-        (200, {"stat": "fail", "code": 112, "message": ""}, Verdict.BUG),
-        (200, {"stat": "fail", "code": None}, Verdict.RETRY),
-        (429, None, Verdict.RETRY),
-        (503, None, Verdict.RETRY),
-        (401, None, Verdict.STOP),
-        (404, None, Verdict.BUG),
-        (302, None, Verdict.BUG),
-    ],
-)
-def test_what_each_answer_means(status: int, body: Any, verdict: Verdict) -> None:
-    assert classify(status, body) is verdict
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def in_turn(*replies: Response) -> Callable[[dict[str, str]], Response | None]:
     return lambda form: left.pop(0) if left else None
 
 
-def said(code: int | str, message: str = "") -> dict[str, Any]:
+def said(code: int | str | None, message: str = "") -> dict[str, Any]:
     return {"stat": "fail", "code": code, "message": message}
 
 
@@ -87,10 +87,11 @@ def test_every_code_has_its_meaning(method: str, codes: list[int], verdict: Verd
         (200, said(0, DOWN), Verdict.RETRY),
         (200, said(4711, DOWN), Verdict.RETRY),
         (200, {"stat": "fail"}, Verdict.RETRY),
+        (200, said(None), Verdict.RETRY),
         (200, said(""), Verdict.RETRY),
         (200, said("9" * 5000), Verdict.RETRY),
         (200, said("²"), Verdict.RETRY),
-        *((status, None, Verdict.RETRY) for status in (204, 408, 429, 500, 502, 503, 504)),
+        *((status, None, Verdict.RETRY) for status in (204, 408, 425, 429, 500, 502, 503, 504)),
         *((status, None, Verdict.STOP) for status in (401, 403)),
         *((status, None, Verdict.BUG) for status in (302, 400, 402, 404)),
     ],
