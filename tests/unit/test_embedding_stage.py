@@ -211,7 +211,11 @@ def test_the_statistics_know_the_mode_of_the_file(workspace: Workspace) -> None:
 def test_the_plan_says_what_is_missing_and_changes_nothing(workspace: Workspace) -> None:
     night(workspace, "n1", {"1": jpeg(1), "2": jpeg(1), "3": None})
     facts = plan_of_embedding(workspace).facts
-    assert facts == {PICTURE: {"posts": 2, "inputs": 1}, TEXT: {"posts": 3, "inputs": 3}}
+    assert facts == {
+        PICTURE: {"posts": 2, "inputs": 1},
+        TEXT: {"posts": 3, "inputs": 3},
+        "lsa-text": {"posts": 3, "inputs": 3},
+    }
     assert not workspace.exists(f"embeddings/{PICTURE}")
     embed(workspace)
     assert plan_of_embedding(workspace).facts[TEXT] == {"posts": 0, "inputs": 0}

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from flickcast.console import say
 from flickcast.embeddings import open_clip, pretrained
 from flickcast.embeddings.captions import CAPTIONERS
+from flickcast.embeddings.names import kinds, of_texts, part_of
 from flickcast.embeddings.pretrained import PACKAGED
 from flickcast.embeddings.protocol import Captioner, Choice, Encoder, Family, Kind, Vectors
 from flickcast.errors import TryAgainError, UserError
@@ -26,9 +27,11 @@ __all__ = [
     "list_encoders",
     "load_captioner",
     "load_encoder",
-    "of_texts",
     "place_of",
     "pull",
+    "reads",
+    "state_of",
+    "text_of",
 ]
 
 # One file per library or idea; each has its FAMILIES by name. The models of open_clip come besides.
@@ -36,11 +39,6 @@ _MODULES = (
     *("statistics", "resnet", "aesthetics", "intrinsic", "blip", "vilt"),
     *("lsa", "glove", "sentences"),
 )
-_KINDS: dict[str, tuple[Kind, ...]] = {
-    **{"picture": ("picture",), "text": ("text",), "both": get_args(Kind)},
-    "caption": ("text",),  # a text encoder of another text
-}
-_CAPTION, _TEXT = "-caption", "-text"
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def family_named(name: str) -> Family:
     if name in known:
         return known[name]
     if (text := of_texts(name)) != name:
-        return _of_captions(family_named(text), text)
+        return _of_part(family_named(text), text)
     if half := open_clip.model_and_kind(name):
         model, kind = half
         pretrained.check_name(model, [*known, *(f"{one}-{kind}" for one in pretrained.models())], name)
@@ -77,21 +75,23 @@ def family_named(name: str) -> Family:
 
 
 def reads(name: str) -> tuple[Kind, ...]:
-    """What an encoder reads: its name ends in it.
+    """What an encoder or a captioner reads.
 
-    >>> reads("vilt-both")
-    ('picture', 'text')
+    >>> reads("vilt-both"), reads("blip2")
+    (('picture', 'text'), ('picture', 'text'))
     """
-    return get_args(Kind) if name in CAPTIONERS else _KINDS[name.rpartition("-")[2]]
+    return get_args(Kind) if name in CAPTIONERS else kinds(name)
 
 
-def of_texts(name: str) -> str:
-    """The encoder of texts that reads captions under this name; any other name as it is.
+def text_of(name: str) -> str:
+    """How a post's words are written for an encoder: a key of step.TEXTS, or `caption`."""
+    return part_of(name) or str(family_named(name).facts.get("text", "prompt"))
 
-    >>> of_texts("sentence-caption"), of_texts("vilt-both")
-    ('sentence-text', 'vilt-both')
-    """
-    return name.removesuffix(_CAPTION) + _TEXT if name.endswith(_CAPTION) else name
+
+def state_of(name: str) -> str | None:
+    """Of an encoder that learns from the corpus: the name of its state; None for any other."""
+    facts = family_named(name).facts
+    return None if "fit" not in facts else of_texts(name) if facts.get("one_state") else name
 
 
 def place_of(name: str) -> Place:
@@ -101,11 +101,12 @@ def place_of(name: str) -> Place:
     return Place(f"embeddings/{name}", "encoder_version", "vector")
 
 
-def _of_captions(family: Family, text: str) -> Family:
-    """The same encoder of texts, for captions."""
+def _of_part(family: Family, text: str) -> Family:
+    """The same encoder of texts for a part of them. One that learns has learned from that part."""
 
     def build(name: str, choice: Choice) -> Encoder:
-        encoder = family.build(text, choice)
+        learned = "fit" in family.facts and not family.facts.get("one_state")
+        encoder = family.build(name if learned else text, choice)
         assert not isinstance(encoder, Captioner)
         encoder.name = name
         return encoder
@@ -178,7 +179,7 @@ def pull(name: str, tag: str | None) -> Path:
 
     `tag`: for a model of open_clip, which of its weights; for others, the repository if not the usual one.
     """
-    known = families()
+    known, name = families(), of_texts(name)
     if name not in known:
         half = open_clip.model_and_kind(name)
         model = half[0] if half and name not in pretrained.models() else name

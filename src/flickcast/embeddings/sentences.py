@@ -38,13 +38,14 @@ class SentenceEncoder:
     reads: tuple[Kind, ...] = ("text",)
     shortest_edge: int | None = None
 
-    def __init__(self, checkpoint: Checkpoint, choice: Choice) -> None:
+    def __init__(self, checkpoint: Checkpoint, choice: Choice, model: Any = None, pooling: str | None = None) -> None:
+        """`model`: the class that opens the checkpoint, by default AutoModel; `pooling`: if it is not for it to say."""
         from transformers import AutoTokenizer
 
         self.name = checkpoint.name
         self._threads = choice.threads
         declared = _declared(checkpoint.folder)
-        self._model = checkpoint.model(_AutoModelWithoutPooler, choice)
+        self._model = checkpoint.model(model or _AutoModelWithoutPooler, choice)
         tokenizer = checkpoint.tokenizer(AutoTokenizer, self._model.config.get_text_config().vocab_size)
         self._model.config.use_cache = False
         self._tokenizer = _plain(tokenizer, checkpoint)
@@ -54,7 +55,7 @@ class SentenceEncoder:
         self._most = _most_tokens(self._model.config, tokenizer, declared)
         with torch_threads(self._threads):
             self.dimension, is_decoder = _tried(self._model, self._most, checkpoint)
-        self._pooling = declared["pooling"] or ("lasttoken" if is_decoder else "mean")
+        self._pooling = pooling or declared["pooling"] or ("lasttoken" if is_decoder else "mean")
         self.rows = _ROWS[self._model.device.type]
         self.version = checkpoint.version(
             {

@@ -88,11 +88,6 @@ def find(name: str, choice: Choice, family: Family, architecture: str) -> Weight
     return _configured(name, configuration, weights, architecture)
 
 
-def brought(choice: Choice) -> bool:
-    """Whether the user's own weights lie where params.yaml says; for encoders whose weights nobody offers."""
-    return choice.weights is not None and (choice.root / choice.weights).exists()
-
-
 def preprocessing(network: "torch.nn.Module", weights: Weights, **changes: Any) -> dict[str, Any]:
     """How timm prepares pictures for this network: its own rule, what the weights say, and then the changes."""
     from timm.data.config import resolve_data_config
