@@ -52,17 +52,15 @@ class Workspace(Store):
     def vectors(self) -> pl.DataFrame:
         """The vectors of `embed.encoder`, one row per post that has any: post_id, picture, text."""
         pictures, texts = (
-            self.read(f"embeddings/{name}", ("post_id", "vector")).select(
-                "post_id", pl.col("vector").arr.to_list().cast(pl.List(pl.Float32)).alias(kind)
-            )
+            pl.DataFrame({"post_id": ids, kind: pl.Series(found.astype(np.float32)).arr.to_list()})
             for kind, name in zip(("picture", "text"), self.params.embed.pair, strict=True)
+            for ids, found in [self.matrix(name)]
         )
         return pictures.join(texts, on="post_id", how="full", coalesce=True).sort("post_id")
 
     def matrix(self, encoder: str) -> tuple[pl.Series, NDArray[np.float16]]:
         """All vectors of an encoder: the posts that have one, and (posts, dimension)."""
-        rows = self.read(f"embeddings/{encoder}", ("post_id", "vector")).drop_nulls()
-        return rows["post_id"], rows["vector"].to_numpy()
+        return self.vectors_of(f"embeddings/{encoder}")
 
     def latest_seen(self) -> datetime:
         """The latest moment known here: what stands for "now" where no night does (same data, same bytes)."""
