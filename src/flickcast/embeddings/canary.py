@@ -38,8 +38,11 @@ class _File(BaseModel):
     references: list[Reference]
 
 
-def prove(encoder: Encoder, choice: Choice, *, may_write: bool = True) -> None:
+def prove(encoder: Encoder | Captioner, choice: Choice, *, may_write: bool = True) -> None:
     """Embed the canaries and compare. CheckError, in one sentence, where they come out otherwise.
+
+    Of a captioner, what it thinks of the first word of each caption stands for a vector: picture, question and language
+    model all take part in it.
 
     Where nothing is stored of this version they are kept for the runs to come, if this machine `may_write`: a worker
     must have something to be measured by.
@@ -69,7 +72,9 @@ def refuse_other_version(encoder: Encoder | Captioner, version: str) -> None:
         )
 
 
-def write(path: Path, encoder: Encoder, choice: Choice, made: Vectors, known: Sequence[Reference] = ()) -> None:
+def write(
+    path: Path, encoder: Encoder | Captioner, choice: Choice, made: Vectors, known: Sequence[Reference] = ()
+) -> None:
     """Keep the vectors; those of other weights in the same number type are forgotten."""
     vectors = [[float(f"{value:.{DIGITS}g}") for value in row] for row in made.tolist()]
     new = Reference(version=encoder.version, number_type=choice.number_type, weights=choice.weights, vectors=vectors)
@@ -90,7 +95,9 @@ def cosines(made: NDArray[Any], stored: NDArray[Any]) -> NDArray[np.float64]:
         return np.where(distance == 0, 1.0, 1 - distance / (2 * lengths))
 
 
-def _compare(encoder: Encoder, choice: Choice, made: Vectors, known: Sequence[Reference], path: Path) -> bool:
+def _compare(
+    encoder: Encoder | Captioner, choice: Choice, made: Vectors, known: Sequence[Reference], path: Path
+) -> bool:
     """Whether there was anything to compare with. CheckError where it differs."""
     same = [one for one in known if one.version == encoder.version]
     # The packaged weights are one; elsewhere another version in the same number type means that they were changed.
@@ -111,12 +118,13 @@ def _compare(encoder: Encoder, choice: Choice, made: Vectors, known: Sequence[Re
     return False
 
 
-def _vectors(encoder: Encoder) -> Vectors:
+def _vectors(encoder: Encoder | Captioner) -> Vectors:
     samples = [_sample(encoder, content, text) for content, text in zip(_pictures(), _texts(), strict=True)]
-    return encoder.encode([encoder.prepare(sample) for sample in samples])
+    prepared = [encoder.prepare(sample) for sample in samples]
+    return encoder.scores(prepared) if isinstance(encoder, Captioner) else encoder.encode(prepared)
 
 
-def _sample(encoder: Encoder, content: bytes, text: str) -> Sample:
+def _sample(encoder: Encoder | Captioner, content: bytes, text: str) -> Sample:
     picture = decode(content, encoder.shortest_edge) if "picture" in encoder.reads else None
     assert not isinstance(picture, str), picture
     return Sample(

@@ -239,21 +239,12 @@ def _load(root: Path, ws: Workspace, name: str) -> "Encoder | Captioner":
 
 
 def _proven(root: Path, ws: Workspace, name: str, *, may_write: bool = True) -> "Encoder | Captioner":
-    """An encoder whose canaries come out as they did before; of a captioner, the part that sees is proven."""
+    """An encoder, or a captioner, whose canaries come out as they did before."""
     from flickcast.embeddings import canary
-    from flickcast.embeddings.encoders import choice_of, family_named
-    from flickcast.embeddings.protocol import Captioner
+    from flickcast.embeddings.encoders import choice_of
 
-    choice = choice_of(name, ws.params.embed, root)
-    if other := family_named(name).facts.get("proven_by"):
-        seeing = family_named(other).build(other, choice)
-        assert not isinstance(seeing, Captioner)
-        canary.prove(seeing, choice, may_write=may_write)
-        del seeing  # both would be in memory
-        return _load(root, ws, name)
     encoder = _load(root, ws, name)
-    assert not isinstance(encoder, Captioner)
-    canary.prove(encoder, choice, may_write=may_write)
+    canary.prove(encoder, choice_of(name, ws.params.embed, root), may_write=may_write)
     return encoder
 
 

@@ -156,7 +156,7 @@ def test_without_a_file_the_place_for_it_is_named(tmp_path: Path) -> None:
 
 
 def test_without_a_state_the_command_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="run `flickcast encoders fit glove-text`"):
+    with pytest.raises(UserError, match="`flickcast encoders fit glove-text`"):
         build(NAME, write(tmp_path / "glove.txt", lines()))
 
 
