@@ -4,7 +4,7 @@ import io
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from flickcast.console import say
 from flickcast.errors import FlickcastError, TryAgainError, UserError, is_text, nearest
 from flickcast.params import Params, read_night, read_params
 from flickcast.records import Forgotten, StageReport
@@ -92,18 +93,33 @@ class Workspace(Store):
 
     @contextmanager
     def lock(self, who: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
-        """Hold the workspace for writing. The operating system frees it when the holder dies."""
-        path = self.state_folder / "lock"
-        holder = self.state_folder / "lock-holder"
+        """Hold the workspace for writing. The operating system frees it when the holder dies.
+
+        Whoever has to wait is told for whom. TryAgainError where it is not free in time.
+        """
+        with self._acquired(FileLock(self.state_folder / "lock"), wait_seconds):
+            since = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            (self.state_folder / "lock-holder").write_text(f"{who}, process {os.getpid()}, since {since}")
+            yield
+
+    def _acquired(self, lock: FileLock, wait_seconds: float) -> AbstractContextManager[object]:
         try:
-            with FileLock(path, timeout=wait_seconds):
-                holder.write_text(f"{who}, process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-                yield
+            return lock.acquire(timeout=0)
+        except Timeout:
+            say(f"{self.root} is in use by {self._holder()}. Waiting for it, up to {wait_seconds:.0f} s.")
+        try:
+            return lock.acquire(timeout=wait_seconds)
         except Timeout:
             raise TryAgainError(
-                f"{self.root} is in use by {holder.read_text() if holder.exists() else 'another process'}. "
-                "Run the same command when it has finished."
+                f"{self.root} is in use by {self._holder()}. Run the same command when it has finished."
             ) from None
+
+    def _holder(self) -> str:
+        """Who has the lock, as far as it was written down."""
+        try:
+            return (self.state_folder / "lock-holder").read_text() or "another process"
+        except FileNotFoundError:
+            return "another process"
 
     @contextmanager
     def night_lock(self) -> Iterator[None]:
