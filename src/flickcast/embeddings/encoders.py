@@ -7,13 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
-from flickcast.console import say
 from flickcast.embeddings import open_clip, pretrained
 from flickcast.embeddings.captions import CAPTIONERS
+from flickcast.embeddings.checkpoints import fetch
 from flickcast.embeddings.names import kinds, of_texts, part_of
 from flickcast.embeddings.pretrained import PACKAGED
 from flickcast.embeddings.protocol import Captioner, Choice, Encoder, Family, Kind, Vectors
-from flickcast.errors import TryAgainError, UserError
+from flickcast.errors import UserError
 from flickcast.params import EmbedParams
 
 __all__ = [
@@ -191,23 +191,7 @@ def pull(name: str, tag: str | None) -> Path:
 
 
 def _download(name: str, repository: str, files: tuple[str, ...]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
-    from huggingface_hub.utils.logging import set_verbosity_error
-
-    set_verbosity_error()  # it announces each of its retries
-    wanted = f"{repository}: {', '.join(files)}"
-    say(f"fetching {wanted}")
-    try:
-        folder = Path(snapshot_download(repository, allow_patterns=list(files)))
-    except RepositoryNotFoundError:
-        raise UserError(f"There is no repository {repository} on the Hugging Face hub for encoder {name}.") from None
-    except (OSError, RuntimeError) as error:
-        raise TryAgainError(
-            f"No connection to download the weights of encoder {name} ({wanted}) from the Hugging Face hub "
-            f"({type(error).__name__}). Try again later, or set embed.weights.{name} in params.yaml to the path of a "
-            "local copy."
-        ) from None
+    folder = fetch(name, repository, files)
     if not any(folder.glob("*.safetensors")):
         raise UserError(
             f"{repository} offers no weights of encoder {name} as safetensors, and a pickle can hold code: set "

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flickcast.embeddings.open_clip_tokenizers import open_tokenizer
 from flickcast.embeddings.passes import in_passes, torch_threads
 from flickcast.embeddings.pretrained import PACKAGED, EncoderFiles, find
 from flickcast.embeddings.protocol import Choice, Encoder, Family, Kind, Sample, Vectors
@@ -54,12 +55,15 @@ class OpenClipEncoder:
         self.name = name
         self.reads: tuple[Kind, ...] = (kind,)
         self.dimension = files.dimension()
-        self._model, preprocess, self._tokenize, self._device = _opened(files, choice.number_type)
+        self._model, preprocess, self._device = _opened(files, choice.number_type)
         self.rows = ROWS[self._device]
         # Its products are so small that a second thread only waits: ten times slower beside a busy process (2 cores).
         self._threads = choice.threads or (1 if files.name == PACKAGED else None)
         is_picture = kind == "picture"
-        settings = self._model.visual.preprocess_cfg if is_picture else {"characters": MOST_CHARACTERS}
+        settings = dict(self._model.visual.preprocess_cfg) if is_picture else {"characters": MOST_CHARACTERS}
+        if not is_picture:
+            self._tokenize, tokenizer = open_tokenizer(files.name, files.weights)
+            settings |= {"tokenizer": tokenizer} if tokenizer else {}
         self.shortest_edge = _longest(settings["size"]) if is_picture else None
         # of the weights that take part in products; norms are in float32
         self._dtype = max(self._model.visual.parameters(), key=lambda weight: weight.ndim).dtype
@@ -106,8 +110,8 @@ class OpenClipEncoder:
         return _unit(self._model.encode_text(tokens))
 
 
-def _opened(files: EncoderFiles, number_type: str) -> tuple[Any, Any, Any, str]:
-    """Model, preprocessing, tokenizer, device; both halves of a model share what is opened."""
+def _opened(files: EncoderFiles, number_type: str) -> tuple[Any, Any, str]:
+    """Model, preprocessing, device; both halves of a model share what is opened."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -117,12 +121,12 @@ def _opened(files: EncoderFiles, number_type: str) -> tuple[Any, Any, Any, str]:
 
 
 @lru_cache(maxsize=1)
-def _open(name: str, weights: Path, tag: str, device: str, number_type: str, *stamp: int) -> tuple[Any, Any, Any]:
+def _open(name: str, weights: Path, tag: str, device: str, number_type: str, *stamp: int) -> tuple[Any, Any]:
     import torch
 
-    model, preprocess, tokenize = EncoderFiles(name, weights, json.loads(tag)).open(device, number_type)
+    model, preprocess = EncoderFiles(name, weights, json.loads(tag)).open(device, number_type)
     model.visual.to(memory_format=torch.channels_last)
-    return model, preprocess, tokenize
+    return model, preprocess
 
 
 def _parts(preprocess: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
