@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from flickcast.embeddings import canary, encoders, fitted, lsa
+from flickcast.embeddings import canary, catalogue, encoders, fitted, lsa
 from flickcast.embeddings.pipeline import Input, Result, embed_shards
 from flickcast.embeddings.protocol import Encoder, Sample, Vectors
 from flickcast.errors import CheckError, UserError
@@ -243,7 +243,7 @@ def test_an_unknown_name_is_told_the_nearest(name: str, message: str) -> None:
 
 
 def test_all_encoders_are_listed_with_what_they_read() -> None:
-    listed = {one["encoder"]: one for one in encoders.list_encoders()}
+    listed = {one["encoder"]: one for one in catalogue.list_encoders()}
     assert set(encoders.families()) | {"flickcast-tiny-picture", "ViT-B-32-text"} <= set(listed)
     assert listed["vilt-both"]["reads"] == ["picture", "text"]
     assert (listed["flickcast-tiny-text"]["here"], listed["flickcast-tiny-text"]["dimension"]) == (True, 64)

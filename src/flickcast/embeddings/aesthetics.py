@@ -61,7 +61,7 @@ def moments(shares: "torch.Tensor") -> "torch.Tensor":
 FAMILIES = {
     NAME: Family(
         build,
-        meaning="aesthetics: mean and standard deviation of the scores 1 to 10 (NIMA), from a file that you bring",
+        meaning="aesthetics: mean and standard deviation of the scores 1 to 10 (NIMA)",
         facts={
             "reads": ("picture",),
             "dimension": 2,

@@ -98,7 +98,7 @@ def build_of_texts(name: str, choice: Choice) -> Encoder:
 
 
 FAMILIES = {
-    BLIP_TEXT: Family(build_of_texts, BLIP_REPOSITORY, FILES, "class token of BLIP's text transformer (FAME, 2025)"),
+    BLIP_TEXT: Family(build_of_texts, BLIP_REPOSITORY, FILES, "class token of BLIP's text transformer"),
     BLIP: Family(build, BLIP_REPOSITORY, FILES, "class token of BLIP's vision transformer"),
     BLIP_2: Family(build, BLIP_2_REPOSITORY, FILES, "mean of BLIP-2's queries to the picture"),
 }

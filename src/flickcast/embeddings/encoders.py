@@ -1,11 +1,10 @@
 """The registry: which encoders there are by name, how each is built, and whether its weights are here."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from flickcast.embeddings import open_clip, pretrained
 from flickcast.embeddings.captions import CAPTIONERS
@@ -24,7 +23,6 @@ __all__ = [
     "choice_of",
     "families",
     "family_named",
-    "list_encoders",
     "load_captioner",
     "load_encoder",
     "place_of",
@@ -142,38 +140,6 @@ def load_captioner(name: str, params: EmbedParams, root: Path = Path(), threads:
     return built
 
 
-def list_encoders() -> Iterator[dict[str, Any]]:
-    """Every encoder with what it reads, the length of its vectors if known, its weights, and whether these are here."""
-    packaged, *others = [
-        [
-            {
-                "encoder": f"{row['model']}-{kind}",
-                "reads": [kind],
-                "dimension": row["dimension"],
-                "weights": row["pretrained"],
-                "here": row["here"],
-                "meaning": open_clip.family(kind).meaning,
-                "of_open_clip": True,
-            }
-            for kind in get_args(Kind)
-        ]
-        for row in pretrained.list_models()
-    ]
-    yield from packaged
-    for name, family in families().items():
-        yield {
-            "encoder": name,
-            "reads": list(reads(name)),
-            "dimension": family.facts.get("dimension"),
-            "weights": family.repository or _origin(family),
-            "here": _is_here(family),
-            "meaning": family.meaning,
-            "of_open_clip": False,
-        }
-    for pair in others:
-        yield from pair
-
-
 def pull(name: str, tag: str | None) -> Path:
     """Download an encoder's weights; where they then lie. TryAgainError without network.
 
@@ -198,18 +164,3 @@ def _download(name: str, repository: str, files: tuple[str, ...]) -> Path:
             f"embed.weights.{name} in params.yaml to another repository, or to the path of a converted copy."
         )
     return folder
-
-
-def _origin(family: Family) -> str:
-    if "fit" in family.facts:
-        return "learned from the corpus"
-    return "a file of yours" if "bring" in family.facts else "none needed"
-
-
-def _is_here(family: Family) -> bool:
-    """As far as can be told without a workspace."""
-    if family.repository is None:
-        return "bring" not in family.facts
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(family.repository, "config.json"), str)

@@ -227,12 +227,12 @@ def _bring(name: str) -> str:
 FAMILIES = {
     REDUCED: Family(
         build,
-        meaning="the mean of the words' GloVe vectors, from a file you bring, in 20 dimensions learned from the corpus",
+        meaning="the mean of the words' GloVe vectors, in 20 dimensions learned from the corpus",
         facts={"reads": ("text",), "text": "words", "dimension": _DIMENSIONS, "fit": fit, "bring": _bring(REDUCED)},
     ),
     WHOLE: Family(
         build,
-        meaning="the mean of the words' GloVe vectors, from a file you bring, as long as they are",
+        meaning="the mean of the words' GloVe vectors, as long as they are in the file",
         facts={"reads": ("text",), "text": "words", "fit": take_whole, "one_state": True, "bring": _bring(WHOLE)},
     ),
 }

@@ -36,7 +36,7 @@ def build(name: str, choice: Choice) -> Encoder:
 FAMILIES = {
     NAME: Family(
         build,
-        meaning="intrinsic popularity: what the picture alone would bring on Instagram, from a file that you bring",
+        meaning="intrinsic popularity: what the picture alone would bring on Instagram",
         facts={
             "reads": ("picture",),
             "dimension": 1,

@@ -230,5 +230,5 @@ FAMILIES = {
         "any language model of transformers, by default a small sentence encoder",
     ),
     "bert-text": _family("google-bert/bert-base-uncased", "BERT, the mean of its tokens"),
-    "gemma-text": _family("google/gemma-2b", "Gemma, its last token (HVLA, 2024)"),
+    "gemma-text": _family("google/gemma-2b", "Gemma, its last token"),
 }

@@ -144,6 +144,6 @@ def build(name: str, choice: Choice) -> ViltEncoder:
 
 FAMILIES = {
     VILT: Family(build, REPOSITORY, FILES, "ViLT's pooled output over picture and text"),
-    PICTURES: Family(build, REPOSITORY, FILES, "the same of the picture alone"),
-    TEXTS: Family(build, REPOSITORY, FILES, "the same of the text alone"),
+    PICTURES: Family(build, REPOSITORY, FILES, "ViLT's pooled output over the picture alone"),
+    TEXTS: Family(build, REPOSITORY, FILES, "ViLT's pooled output over the text alone"),
 }
