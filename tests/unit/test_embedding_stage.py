@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from flickcast.embeddings import encoders
-from flickcast.embeddings.open_clip import OpenClipEncoder
 from flickcast.errors import CheckError
 from flickcast.schemas import TABLES
 from flickcast.stages import embed
@@ -41,20 +40,6 @@ def night(ws: Workspace, part: str, pictures: dict[str, bytes | None], title: st
         appender.append("posts", part, TABLES["posts"].conform(posts))
         if there:
             appender.append("images", f"{part}-0000", TABLES["images"].conform(images))
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """How many inputs went through each encoder; the canaries are five of them."""
-    counts: dict[str, int] = {}
-    real = OpenClipEncoder.encode
-
-    def encode(self: OpenClipEncoder, prepared: Sequence[Any]) -> Any:
-        counts[self.name] = counts.get(self.name, 0) + len(prepared)
-        return real(self, prepared)
-
-    monkeypatch.setattr(OpenClipEncoder, "encode", encode)
-    return counts
 
 
 def table(ws: Workspace, name: str) -> pl.DataFrame:
