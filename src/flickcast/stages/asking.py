@@ -174,7 +174,7 @@ def _memory(ws: Workspace, past: list[dict[str, Any]]) -> "Memory":
 
     return Memory(
         posts=_posts(ws).collect(),
-        users=ws.read("users", ("user_id", "observed_at")),
+        users=ws.read("users", ("user_id", "observed_at", "photo_count")),
         tombstones=ws.read("tombstones"),
         forgotten=ws.forgotten(),
         posts_per_second=posts_per_second(past),
