@@ -203,6 +203,19 @@ def test_one_answer_dated_wrong_does_not_stop_the_night(service: Service) -> Non
     assert set(night(service).posts["first_seen_at"]) == {SEEN}
 
 
+def test_one_answer_dated_too_late_does_not_end_the_night_early(service: Service) -> None:
+    """What is posted later in a night that was stored too early is asked for by late posts' rules only."""
+    service.photos = posted(2)
+    body = {"stat": "ok", "photos": {"pages": 1, "total": 1, "photo": [photo(1, NIGHT_STARTS)]}}
+    service.fault = first_times(1, lambda: answer(body, Date="Wed, 11 Mar 2026 01:00:00 GMT"))
+    later = Span(SPAN.since + timedelta(days=1), SPAN.until + timedelta(days=1))
+    with (
+        connected(service) as source,
+        pytest.raises(UserError, match=r"not over.* clock reads 2026-03-10 00:(29|30) UTC"),
+    ):
+        source.night(later, memory())
+
+
 def test_known_posts_are_found_again_without_their_users_and_pictures(service: Service) -> None:
     service.photos = posted(3)
     batch = night(service, known=("1", "2"), fresh=("1@N01", "2@N01"))
