@@ -206,12 +206,13 @@ def _tried(model: Any, most: int, checkpoint: Checkpoint) -> tuple[int, bool]:
     import torch
 
     tokens = torch.tensor([[1, 2, 3, 4], [1, 5, 6, 7]], device=model.device)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    text = model.config.get_text_config()
+    positions, padding = getattr(text, "max_position_embeddings", None), getattr(text, "pad_token_id", None) or 0
     try:
         with torch.inference_mode():
             hidden = model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state
             if positions is not None and positions < most + 16:  # some count their positions from 2
-                longest = torch.full((1, most), (model.config.pad_token_id or 0) + 1, device=model.device)
+                longest = torch.full((1, most), padding + 1, device=model.device)
                 model(input_ids=longest, attention_mask=torch.ones_like(longest))
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         problem = (str(error).strip().splitlines() or [type(error).__name__])[0]

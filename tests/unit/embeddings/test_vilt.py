@@ -150,13 +150,13 @@ def test_a_folder_that_lacks_a_part_is_one_sentence(tmp_path, file):
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"), [("{}", "does not hold"), (None, "makes token 40, and its model knows 17")]
+    ("content", "problem"), [("{}", "does not hold"), (None, "makes token 99, and its model knows 40")]
 )
 def test_a_tokenizer_that_is_not_the_models_is_one_sentence(tmp_path, content, problem):
     folder = tiny.save_vilt(tmp_path)
     path = folder / "tokenizer.json"
     foreign = json.loads(path.read_text())
-    foreign["model"]["vocab"]["castle"] = 40
+    foreign["model"]["vocab"]["castle"] = 99
     path.write_text(content or json.dumps(foreign))
     with pytest.raises(UserError, match=problem) as caught:
         build(folder)
