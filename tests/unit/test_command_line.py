@@ -27,6 +27,32 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ingets"], "No such command 'ingets'. Did you mean 'ingest', 'init'? Try `flickcast --help`."),
+        (["forget", "usr"], "No such command 'usr'. Did you mean 'user'? Try `flickcast forget --help`."),
+        (["ingest", "x"], "Got unexpected extra argument(s) (x). Try `flickcast ingest --help`."),
+        (["ingest", "--plam"], "No such option: --plam (Possible options: --plan). Try `flickcast ingest --help`."),
+        (
+            ["demo", "--nights", "0"],
+            "Invalid value for '--nights': Input should be greater than or equal to 1. Try `flickcast demo --help`.",
+        ),
+    ],
+)
+def test_a_wrong_command_is_answered_in_sentences_with_the_help_that_fits(
+    flickcast: Callable[..., Any], arguments: list[str], said: str
+) -> None:
+    assert flickcast(*arguments) == (2, "", f"flickcast: {said}\n")
+
+
+@pytest.mark.parametrize("group", [[], ["forget"], ["import"]])
+def test_no_command_shows_the_help_and_complains_of_nothing(flickcast: Callable[..., Any], group: list[str]) -> None:
+    done = flickcast(*group)
+    assert (done.code, done.err) == (2, "")
+    assert f"Usage: {' '.join(['flickcast', *group])}" in done.out
+
+
 def test_json_on_stdout_is_only_json(flickcast: Callable[..., Any], workspace: Workspace) -> None:
     done = flickcast("labels", "-w", workspace.root, "--json")
     assert done.code == 0

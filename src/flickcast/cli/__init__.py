@@ -5,7 +5,7 @@ import traceback
 from typing import NoReturn
 
 import typer
-from typer._click.exceptions import ClickException
+from typer._click.exceptions import ClickException, UsageError
 
 from flickcast.__main__ import INTERRUPTED, INTERRUPTION
 from flickcast.cli import data, forgetting, quarantine, stages, system
@@ -31,14 +31,17 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="flickcast", standalone_mode=False)
         if code == INTERRUPTED:  # what Typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except FlickcastError as error:
         _stop(str(error), error.exit_code, debug)
     except ClickException as error:
-        _stop(f"{error.format_message()} Try `flickcast --help`.", 2, debug)
+        if not (message := error.format_message()):  # no command was given: the help has been shown
+            sys.exit(2)
+        command = error.ctx.command_path if isinstance(error, UsageError) and error.ctx else "flickcast"
+        _stop(f"{message}{'' if message[-1] in '.?!' else '.'} Try `{command} --help`.", 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         _stop(INTERRUPTION, INTERRUPTED, debug)
     except SystemExit as error:
