@@ -161,3 +161,31 @@ def test_a_tokenizer_that_is_not_the_models_is_one_sentence(tmp_path, content, p
     with pytest.raises(UserError, match=problem) as caught:
         build(folder)
     assert "\n" not in str(caught.value)
+
+
+def alone(folder, name):
+    return vilt.build(name, Choice(weights=str(folder), threads=1))
+
+
+def test_a_text_alone_attends_to_no_picture(folder):
+    from transformers import ViltModel
+
+    encoder = alone(folder, vilt.TEXTS)
+    assert (encoder.reads, encoder.shortest_edge) == (("text",), None)
+    model = ViltModel.from_pretrained(folder).eval()
+    tokens = torch.tensor([encoder.prepare(Sample(text="the old bridge")).tokens])
+    with torch.inference_mode():
+        words = model.embeddings.text_embeddings(tokens) + model.embeddings.token_type_embeddings(
+            torch.zeros_like(tokens)
+        )
+        expected = model.pooler(model.layernorm(model.encoder(words).last_hidden_state))[0]
+    found = encoder.encode([encoder.prepare(Sample(text="the old bridge"))])[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_picture_alone_is_one_with_an_empty_text(folder, encoder):
+    pictures = alone(folder, vilt.PICTURES)
+    assert (pictures.reads, pictures.shortest_edge) == (("picture",), encoder.shortest_edge)
+    found = pictures.encode([pictures.prepare(Sample(tiny.picture(1)))])
+    np.testing.assert_array_equal(found, encoder.encode([encoder.prepare(Sample(tiny.picture(1), ""))]))
+    assert len({one.version for one in (pictures, encoder, alone(folder, vilt.TEXTS))}) == 3
