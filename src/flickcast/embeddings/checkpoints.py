@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flickcast.console import say
-from flickcast.embeddings.passes import is_out_of_memory
+from flickcast.embeddings.passes import device, is_out_of_memory
 from flickcast.embeddings.protocol import Choice
 from flickcast.errors import TryAgainError, UserError
 
@@ -93,13 +93,6 @@ def find(name: str, choice: Choice, repository: str, model_type: str | None) -> 
     if not any(folder.glob("*.safetensors")):
         raise _without_safetensors(name, folder)
     return checkpoint
-
-
-def device() -> str:
-    """Where models compute: the graphics card if there is one."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def fetch(name: str, repository: str, files: Sequence[str]) -> Path:
