@@ -8,6 +8,7 @@ champion therefore does not read these vectors: it learns its own components fro
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,12 @@ def fit(texts: Iterable[str | None], folder: Path, choice: Choice) -> None:
     svd = TruncatedSVD(dimensions, n_iter=3, random_state=0).fit(weighted)
     arrays = {"idf": tfidf.idf_.astype(np.float32), "components": svd.components_.astype(np.float32)}
     save_state(folder, {"kind": "lsa", "texts": len(known), "words": words}, arrays)
+
+
+def are_common(words: Iterable[str], texts: Iterable[str | None]) -> bool:
+    """Whether each of the words is in as many of the texts as one must be in to be learned."""
+    counts = Counter(word for text in texts for word in set(_WORD.findall(readable(text))))
+    return all(counts[word] >= _MIN_POSTS for word in words)
 
 
 def build(name: str, choice: Choice) -> Encoder:

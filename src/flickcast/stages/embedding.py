@@ -122,13 +122,13 @@ def fit(ws: Workspace, name: str) -> int:
 
     if (state := state_of(name)) is None:
         raise UserError(f"Encoder {name} learns nothing from the corpus: there is nothing to fit.")
-    texts = _texts(ws, name)
+    texts = texts_of(ws, name)
     choice = choice_of(name, ws.params.embed, ws.root)
     family_named(name).facts["fit"](texts, fitted.folder_of(state, ws.root), choice)
     return len(texts)
 
 
-def _texts(ws: Workspace, name: str) -> list[str]:
+def texts_of(ws: Workspace, name: str) -> list[str]:
     """All that an encoder of texts would read now."""
     from flickcast.embeddings.encoders import text_of
     from flickcast.embeddings.step import TEXTS
