@@ -65,10 +65,7 @@ def ask(engine: str, address: str) -> str:
     deadline = time.monotonic() + FEW_SECONDS
     while True:
         command = [sys.executable, "-c", ASKED[engine], address]
-        environment = os.environ
-        done = subprocess.run(
-            command, env=server.environment, capture_output=True, text=True, timeout=FEW_SECONDS, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FEW_SECONDS, check=False)
         if done.returncode == 0 or time.monotonic() > deadline:
             return done.stdout + done.stderr if done.returncode else done.stdout
         time.sleep(0.5)
