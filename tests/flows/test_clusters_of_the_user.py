@@ -1,6 +1,7 @@
 """`compute.address`: a cluster that somebody else runs makes the same table, and goes on running afterwards."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -74,7 +75,8 @@ def ask(engine: str, address: str) -> str:
 @pytest.mark.parametrize(("engine", "begin"), [("dask", start_dask)])
 def test_a_cluster_of_the_users_makes_the_same_vectors_and_stays(server, tmp_path, folder, processes, engine, begin):
     address, cluster = begin(processes, folder)
-    root, local = (filled(tmp_path / name) for name in ("ws", "local"))
+    root = filled(tmp_path / "ws")
+    local = shutil.copytree(root, tmp_path / "local")
     stages.embed(Workspace(local))
     assert ask(engine, address) == "42\n"
     set_params(root / "params.yaml", {"compute.engine": engine, "compute.address": address})
