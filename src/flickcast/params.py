@@ -126,6 +126,7 @@ class FeatureParams(Section):
         "categories",
         "picture_text",
     )
+    clock: Literal["point_in_time", "transductive"] = "point_in_time"
 
 
 class TrainParams(Section):

@@ -12,9 +12,10 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ from flickcast.errors import CheckError, UserError
 from flickcast.schemas import TABLES, Table, check, table_named
 
 Json = dict[str, Any]
+Parts = Iterable[tuple[str, pl.DataFrame]]  # a part's name and its rows
 
 
 def publish(path: Path, content: bytes) -> None:
@@ -183,10 +185,56 @@ class Store:
         facts = publish_parquet(self.folder(name) / "part.parquet", check(name, rows))
         publish_json(self.folder(name) / LISTING, {"part.parquet": facts})
 
+    def refresh(self, name: str, wanted: Mapping[str, str], make: Callable[[list[str]], Parts]) -> list[str]:
+        """Bring a derived table up to date part by part; returns the names of the parts that were made.
+
+        `wanted` maps each part to a digest of all that it is made from. A part listed with that digest stays as it is;
+        `make` is called once with the names of the others and gives their rows. What is no longer wanted goes.
+        """
+        listed = self._listed(name)
+        kept = {file: facts for file, facts in listed.items() if wanted.get(facts.get("part", "")) == facts.get("of")}
+        missing = sorted(set(wanted) - {facts["part"] for facts in kept.values()})
+        for part, rows in make(missing) if missing else ():
+            digest = wanted[part]
+            path = self.folder(name) / f"{part}-{digest[:10]}.parquet"
+            kept[path.name] = {**publish_parquet(path, check(name, rows)), "part": part, "of": digest}
+        if kept != listed or not (self.folder(name) / LISTING).exists():
+            publish_json(self.folder(name) / LISTING, kept)
+        for path in self._files(name):
+            if path.name not in kept:
+                path.unlink()
+        return missing
+
+    def digests(self, name: str) -> dict[str, str]:
+        """Each part that counts and the sha256 of its content."""
+        return {path.removesuffix(".parquet"): facts["sha256"] for path, facts in self._listed(name).items()}
+
+    def spans(self, name: str, column: str) -> dict[str, tuple[datetime, datetime]]:
+        """Each part that counts and has rows: smallest and largest value of a column of times, from its footer."""
+        import pyarrow.parquet as pq
+
+        found = {}
+        for path in self.parts(name):
+            footer = pq.read_metadata(path)
+            number = footer.schema.to_arrow_schema().get_field_index(column)
+            groups = [footer.row_group(group).column(number).statistics for group in range(footer.num_row_groups)]
+            if footer.num_rows:
+                found[path.stem] = min(group.min for group in groups), max(group.max for group in groups)
+        return found
+
     def read_part(self, name: str, path: Path, columns: Sequence[str]) -> pl.DataFrame:
         """Columns of one part, which is first checked against its manifest."""
         self._verify(name, [path])
         return pl.read_parquet(path, columns=list(columns), glob=False)
+
+    def read_parts(self, name: str, parts: Sequence[str], columns: Sequence[str]) -> pl.DataFrame:
+        """Columns of some parts, by their names without ending; no rows where there is no part."""
+        rows = [self.read_part(name, self.folder(name) / f"{part}.parquet", columns) for part in parts]
+        return pl.concat(rows) if rows else table_named(name).empty().select(columns)
+
+    def height(self, name: str) -> int:
+        """How many rows the table has."""
+        return sum(facts["rows"] for facts in self._listed(name).values())
 
     def keys(self, name: str) -> pl.DataFrame:
         """The key columns of a table."""

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from flickcast.features.feature import DING, PPCL, Feature
+
 COUNTS = (
     "photo_count",
     "followers",
@@ -28,6 +30,34 @@ RATIOS = {
     "followers_per_following": ("followers", "following"),
 }
 SECONDS_PER_DAY = 86_400
+
+
+COUNTED = {
+    "photo_count": "pictures of the account",
+    "followers": "who follow the account",
+    "following": "whom the account follows",
+    "total_views": "views of all its posts",
+    "total_faves": "faves of all its posts",
+    "total_tags": "tags of all its posts",
+    "total_geotagged": "its posts with a place",
+    "total_in_group": "its posts in groups",
+    "faves_given": "faves given to others",
+}
+
+ABOUT = {
+    "timezone_id": Feature("time zone as the source numbers it", "", PPCL, "category"),
+    "timezone_offset": Feature("the account's clock against UTC", "hours", PPCL),
+    "is_pro": Feature("paying member", "0 or 1", PPCL),
+    "can_buy_pro": Feature("only in the challenge's files", "0 or 1", PPCL),
+    **{f"log_{name}": Feature(meaning, "log(1 + n)", DING) for name, meaning in COUNTED.items()},
+    **{
+        f"log_{name}": Feature(f"{COUNTED[top]} over {COUNTED[bottom]}", "log ratio of n + 1")
+        for name, (top, bottom) in RATIOS.items()
+    },
+    "account_days": Feature("since the account's first post", "days", PPCL),
+    "log_photos_per_day": Feature("pictures of the account per day of its age", "log(1 + per day)"),
+    "snapshot_days": Feature("since these numbers were read", "days"),
+}
 
 
 def people(posts: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:

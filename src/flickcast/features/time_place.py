@@ -4,7 +4,25 @@ import math
 
 import polars as pl
 
+from flickcast.features.feature import DING, HYPERFUSION, PPCL, Feature
+
 HOURS, DAYS_PER_WEEK, DAYS_PER_YEAR = 24, 7, 365.25
+
+
+ABOUT = {
+    "country": Feature("where the source says it", kind="category"),
+    "latitude": Feature("of the place", "degrees", DING),
+    "longitude": Feature("of the place", "degrees", DING),
+    "geo_accuracy": Feature("1 world .. 16 street", "", PPCL),
+    "hour": Feature("of posting, UTC", "hours", PPCL),
+    "hour_sine": Feature("hour on a circle", "", HYPERFUSION),
+    "hour_cosine": Feature("hour on a circle", "", HYPERFUSION),
+    "weekday": Feature("1 Monday .. 7 Sunday, UTC", "", PPCL),
+    "season_sine": Feature("day of the year on a circle", "", HYPERFUSION),
+    "season_cosine": Feature("day of the year on a circle", "", HYPERFUSION),
+    "is_geotagged": Feature("whether it has a place", "0 or 1"),
+    "taken_days_before": Feature("from taking the picture to posting it", "days"),
+}
 
 
 def time_place(posts: pl.DataFrame) -> pl.DataFrame:

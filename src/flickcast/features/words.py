@@ -2,7 +2,27 @@
 
 import polars as pl
 
+from flickcast.features.feature import DING, HYPERFUSION, Feature
+
 HTTP = r"https?://|www\."
+
+
+ABOUT = {
+    "language": Feature("of the text, where the source says it", kind="category"),
+    "title_chars": Feature("length of the title", "characters", DING),
+    "title_words": Feature("words of the title", "words", HYPERFUSION),
+    "title_word_chars": Feature("mean length of its words", "characters", HYPERFUSION),
+    "title_digits": Feature("digits in the title", "characters"),
+    "title_capitals": Feature("capital letters in the title", "characters"),
+    "title_marks": Feature("!, ?, # and @ in the title", "characters"),
+    "title_links": Feature("links in the title", "links"),
+    "tag_count": Feature("tags", "tags", DING),
+    "tag_chars": Feature("mean length of the tags", "characters", HYPERFUSION),
+    "machine_tags": Feature("tags such as camera:make=…", "tags"),
+    "description_chars": Feature("length of the description", "characters"),
+    "description_words": Feature("words of the description", "words"),
+    "description_links": Feature("links in the description", "links"),
+}
 
 
 def words(posts: pl.DataFrame) -> pl.DataFrame:
