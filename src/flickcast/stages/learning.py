@@ -11,7 +11,8 @@ from flickcast.errors import UserError, nearest
 from flickcast.params import read_yaml
 from flickcast.records import StageReport
 from flickcast.splits import time_split
-from flickcast.stages.matrix import Inputs, feature_manifest
+from flickcast.stages.inputs import Inputs, Stored
+from flickcast.stages.matrix import feature_manifest
 from flickcast.tables import publish, publish_json
 from flickcast.workspace import Workspace, night_bounds
 
@@ -108,7 +109,9 @@ def _judged_matrix(ws: Workspace, training_ids: pl.Series, test: pl.DataFrame) -
     from flickcast.features import with_other_labels
 
     training_labels = ws.read("labels").filter(pl.col("post_id").is_in(training_ids.implode()))
-    return with_other_labels(ws.read("features"), Inputs(ws, test, training_labels), ws.params.features.groups)
+    params = ws.params.features
+    inputs = Inputs(Stored(ws, training_labels), test, params.clock)
+    return with_other_labels(ws.read("features"), inputs, params.groups)
 
 
 def predict(ws: Workspace) -> StageReport:
