@@ -10,8 +10,10 @@ import polars as pl
 BUCKETS = 16  # of popularity: [0, 1), [1, 2), ... and from 15 on: doublings of the number of views
 SKETCH_SIZE = 64  # smallest hashes that are kept; the standard error of a count is about 1 / sqrt(62), 13 %
 HASHES = 2.0**64
-# Sums of squares lose this share of the mean's square to rounding: a smaller variance is none.
-ROUNDING = 1e-12
+# Labels are summed on grids (aggregates/states.py): of squares 2**-20, of cubes 2**-14. A variance that the rounding of
+# equal labels alone can make is none; a skewness is only told where that rounding moves it by less than about 0.1.
+GRID = 2.0**-20
+LEAST_SPREAD = 0.1
 
 
 def count(fact: str) -> pl.Expr:
@@ -28,7 +30,7 @@ def mean(fact: str) -> pl.Expr:
 def variance(fact: str) -> pl.Expr:
     """The variance (divided by n); 0 for a single value."""
     found = pl.col(f"{fact}_square_sum") / count(fact) - mean(fact) ** 2
-    return pl.when(found.abs() <= ROUNDING * (mean(fact) ** 2 + ROUNDING)).then(0.0).otherwise(found)
+    return pl.when(found <= GRID * (1 + 2 * mean(fact).abs())).then(0.0).otherwise(found)
 
 
 def deviation(fact: str) -> pl.Expr:
@@ -37,7 +39,7 @@ def deviation(fact: str) -> pl.Expr:
 
 
 def skewness(fact: str) -> pl.Expr:
-    """The third standardised moment; null where the values are all the same or too few (fewer than 3) to have one."""
+    """The third standardised moment; null where the values are too few (fewer than 3) or too alike to have one."""
     centre = mean(fact)
     third = (
         pl.col(f"{fact}_cube_sum") / count(fact)
@@ -45,7 +47,7 @@ def skewness(fact: str) -> pl.Expr:
         + 2 * centre**3
     )
     spread = deviation(fact)
-    return pl.when((count(fact) >= 3) & (spread > 0)).then(third / spread**3)
+    return pl.when((count(fact) >= 3) & (spread >= LEAST_SPREAD)).then(third / spread**3)
 
 
 def bucket_columns(fact: str) -> list[str]:
