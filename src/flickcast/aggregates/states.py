@@ -4,7 +4,8 @@ A state's row says what became known of one entity at one moment. Rows merge by 
 hashes, all of them exact and free of order, so that the rows of a night are simply added to those of all nights before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import polars as pl
 
@@ -16,7 +17,6 @@ from flickcast.schemas import TABLES
 # values below 64), so that merging in any order, night by night or all at once, gives the same bits.
 GRIDS = {"sum": 2.0**-20, "square_sum": 2.0**-20, "cube_sum": 2.0**-14}
 KEY = ("entity_id", "at")
-SECONDS_PER_DAY = 86_400
 
 
 def post_states(posts: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -85,15 +85,17 @@ def as_of(targets: pl.DataFrame, states: pl.DataFrame, windows: Sequence[int] = 
     where nothing was known. For each window, `posts_<n>_days` counts the posts that became known in the n days before.
     Sketches are left out: they do not add up along the time (`merge` has them). By post_id and entity_id.
     """
-    summed = _cumulated(states.join(targets.select("entity_id").unique(), on="entity_id", how="semi"))
-    wanted = targets.sort("moment", "post_id", "entity_id")
-    found = _latest(wanted, summed, pl.col("moment"))
+    entities = pl.Enum(targets["entity_id"].unique().sort())  # numbers are found much faster than names
+    wanted = targets.sort("post_id", "entity_id")
+    running = _running(states, entities)
+    row_before = _finder(running, wanted["entity_id"].cast(entities))
+    columns = [column for column in running.columns if column not in KEY]
+    found = wanted.hstack(running.select(pl.col(columns).gather(row_before(wanted["moment"]))))
+    found = found.with_columns(pl.col(column).fill_null(0) for column in columns if not _is_extreme(column))
     for days in windows:
-        before = _latest(
-            wanted, summed.select(*KEY, "posts"), pl.col("moment") - pl.duration(seconds=days * SECONDS_PER_DAY)
-        )
-        found = found.with_columns((pl.col("posts") - before["posts"]).alias(f"posts_{days}_days"))
-    return found.sort("post_id", "entity_id")
+        earlier = running["posts"].gather(row_before(wanted["moment"] - timedelta(days=days))).fill_null(0)
+        found = found.with_columns((pl.col("posts") - earlier).alias(f"posts_{days}_days"))
+    return found
 
 
 def _wanted(name: str) -> set[str]:
@@ -142,12 +144,18 @@ def _smallest(hashes: pl.DataFrame, sketch: str, key: Sequence[str]) -> pl.DataF
     return ordered.group_by(key, maintain_order=True).agg(pl.col(sketch).head(SKETCH_SIZE))
 
 
+def _is_smallest(column: str) -> bool:
+    return column.endswith("_minimum") or column.startswith("first_")
+
+
+def _is_extreme(column: str) -> bool:
+    return _is_smallest(column) or column.endswith("_maximum") or column.startswith("last_")
+
+
 def _merged(column: str) -> pl.Expr:
-    if column.endswith("_minimum") or column.startswith("first_"):
-        return pl.col(column).min()
-    if column.endswith("_maximum") or column.startswith("last_"):
-        return pl.col(column).max()
-    return pl.col(column).sum()
+    if not _is_extreme(column):
+        return pl.col(column).sum()
+    return pl.col(column).min() if _is_smallest(column) else pl.col(column).max()
 
 
 def _whole(states: pl.DataFrame, name: str, hashes: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -160,36 +168,34 @@ def _whole(states: pl.DataFrame, name: str, hashes: pl.DataFrame | None = None) 
     return rows.with_columns(pl.col(sums).fill_null(0)).sort(KEY)
 
 
-def _cumulated(states: pl.DataFrame) -> pl.DataFrame:
-    """The running state at each moment: what `as_of` looks up."""
+def _running(states: pl.DataFrame, entities: pl.Enum) -> pl.DataFrame:
+    """The states of these entities, by entity_id and at, each row with all before it of its entity merged into it."""
     columns = [column for column in states.columns if column not in KEY and not column.endswith("_sketch")]
-    once = merge(states.select(*KEY, *columns))
-    return once.with_columns(_running(column).over("entity_id") for column in columns)
+    own = states.select(pl.col("entity_id").cast(entities, strict=False), "at", *columns).drop_nulls("entity_id")
+    return own.sort(KEY).with_columns(_so_far(column).over("entity_id") for column in columns)
 
 
-def _running(column: str) -> pl.Expr:
-    if column.endswith("_minimum") or column.startswith("first_"):
-        return pl.col(column).cum_min().forward_fill()
-    if column.endswith("_maximum") or column.startswith("last_"):
-        return pl.col(column).cum_max().forward_fill()
-    return pl.col(column).cum_sum()
+def _so_far(column: str) -> pl.Expr:
+    if not _is_extreme(column):
+        return pl.col(column).cum_sum()
+    best = pl.col(column).cum_min() if _is_smallest(column) else pl.col(column).cum_max()
+    return best.forward_fill()
 
 
-def _latest(targets: pl.DataFrame, summed: pl.DataFrame, moment: pl.Expr) -> pl.DataFrame:
-    """Each target (sorted by moment) with the last row of its entity strictly before the moment."""
-    found = targets.with_columns(moment.alias("_moment")).join_asof(
-        summed.sort("at"),
-        left_on="_moment",
-        right_on="at",
-        by="entity_id",
-        allow_exact_matches=False,
-        check_sortedness=False,
-    )
-    counts = [
-        column
-        for column in summed.columns
-        if column not in KEY
-        and not column.startswith(("first_", "last_"))
-        and not column.endswith(("_minimum", "_maximum"))
-    ]
-    return found.drop("_moment", "at").with_columns(pl.col(counts).fill_null(0))
+def _finder(running: pl.DataFrame, entities: pl.Series) -> Callable[[pl.Series], pl.Series]:
+    """What finds, for moments of these entities, the last row strictly before; null where there is none.
+
+    Entity and moment are made one number each, so that one binary search finds a row.
+    """
+    moments = running["at"].unique().sort()
+    owners, wanted = (codes.to_physical().cast(pl.Int64) for codes in (running["entity_id"], entities))
+    width = moments.len() + 1
+    keys = owners * width + moments.search_sorted(running["at"], side="left").cast(pl.Int64)
+
+    def row_before(moment: pl.Series) -> pl.Series:
+        key = wanted * width + moments.search_sorted(moment, side="left").cast(pl.Int64)
+        row = keys.search_sorted(key, side="left").cast(pl.Int64) - 1
+        row = row.set(row < 0, None)
+        return row.set(owners.gather(row) != wanted, None)
+
+    return row_before
