@@ -191,19 +191,34 @@ class Store:
         `wanted` maps each part to a digest of all that it is made from. A part listed with that digest stays as it is;
         `make` is called once with the names of the others and gives their rows. What is no longer wanted goes.
         """
-        listed = self._listed(name)
-        kept = {file: facts for file, facts in listed.items() if wanted.get(facts.get("part", "")) == facts.get("of")}
+        listed, folder = self._listed(name), self.folder(name)
+        kept = {
+            file: facts
+            for file, facts in listed.items()
+            if wanted.get(facts.get("part", "")) == facts.get("of") and (folder / file).exists()
+        }
         missing = sorted(set(wanted) - {facts["part"] for facts in kept.values()})
         for part, rows in make(missing) if missing else ():
             digest = wanted[part]
-            path = self.folder(name) / f"{part}-{digest[:10]}.parquet"
+            path = folder / f"{part}-{digest[:10]}.parquet"
             kept[path.name] = {**publish_parquet(path, check(name, rows)), "part": part, "of": digest}
-        if kept != listed or not (self.folder(name) / LISTING).exists():
-            publish_json(self.folder(name) / LISTING, kept)
-        for path in self._files(name):
+        if kept != listed or not (folder / LISTING).exists():
+            publish_json(folder / LISTING, kept)
+        for path in (*self._files(name), *folder.glob(".*.parquet.*.tmp")):  # the latter: of runs that died
             if path.name not in kept:
                 path.unlink()
         return missing
+
+    def filled(self, name: str) -> list[str]:
+        """The columns that hold a value in some part, from the parts' footers."""
+        import pyarrow.parquet as pq
+
+        found: set[str] = set()
+        for footer in map(pq.read_metadata, self.parts(name)):
+            for group in map(footer.row_group, range(footer.num_row_groups)):
+                columns = map(group.column, range(group.num_columns))
+                found |= {one.path_in_schema for one in columns if one.statistics.null_count < group.num_rows}
+        return sorted(found)
 
     def digests(self, name: str) -> dict[str, str]:
         """Each part that counts and the sha256 of its content."""

@@ -41,7 +41,7 @@ USERS = users(
     *(
         {
             "user_id": f"u{n}",
-            "observed_at": day(moment),
+            "observed_at": day(moment + n / 4),
             "followers": n,
             "photo_count": n,
             "is_pro": True,

@@ -49,7 +49,7 @@ GROUPS: dict[str, Group] = {
 def build(inputs: Inputs, groups: Sequence[str]) -> pl.DataFrame:
     """Rows of the table `features` for the posts among the inputs, by post_id: every column of these groups.
 
-    A column that the source has no values for is null throughout; `present` tells which are not.
+    A column that the source has no values for is null throughout.
     """
     matrix = inputs["posts"].select("post_id").sort("post_id")
     for name in groups:
@@ -86,11 +86,6 @@ def manifest(groups: Sequence[str], present: Sequence[str], clock: str) -> dict[
         for column, feature in GROUPS[name].about.items()
         if column in present
     }
-
-
-def present(matrix: pl.DataFrame) -> list[str]:
-    """The columns that hold a value."""
-    return [name for name in matrix.columns if name != "post_id" and matrix[name].null_count() < matrix.height]
 
 
 def left_out(columns: Mapping[str, Mapping[str, Any]], groups: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from flickcast.schemas import TABLES
 from flickcast.workspace import Workspace
 
 # For how many days back posts are counted, by entity.
-WINDOWS = {"users": (1, 7, 30, 365)}
+WINDOWS = {"users": (1, 7, 30, 60, 365)}
 USUAL_WINDOWS = (7, 30)
 FOR_EVER = pl.lit("2100-01-01").str.to_datetime(time_unit="us", time_zone="UTC")
 HISTORY_COLUMNS = (
@@ -88,8 +88,9 @@ class Inputs(Mapping[str, pl.DataFrame]):
         rows = self._of_users("users", tuple(TABLES["users"].columns)).sort("user_id", "observed_at")
         if not self._transductive:
             return rows
-        last = rows.unique("user_id", keep="last", maintain_order=True)
-        return last.with_columns(observed_at=pl.lit(rows["observed_at"].min(), rows.schema["observed_at"]))
+        first = self["history"].group_by("user_id").agg(pl.col("posted_at").min())
+        last = rows.unique("user_id", keep="last", maintain_order=True).join(first, on="user_id", maintain_order="left")
+        return last.with_columns(observed_at=pl.min_horizontal("observed_at", "posted_at")).drop("posted_at")
 
     def _history(self) -> pl.DataFrame:
         posts = self._of_users("posts", HISTORY_COLUMNS)

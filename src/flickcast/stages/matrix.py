@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,7 @@ from flickcast.workspace import Workspace
 
 # Part of what a stored part is made from: raise it when a feature of the same inputs would come out otherwise.
 VERSION = 1
+MANIFEST = "manifest.json"
 
 
 def features(ws: Workspace) -> StageReport:
@@ -27,74 +29,64 @@ def features(ws: Workspace) -> StageReport:
     from flickcast.features import left_out, manifest
 
     params = ws.params.features
-    before = _present(ws)
-    found: dict[str, list[str]] = {}
-    made = ws.refresh("features", _wanted(ws), lambda missing: _rows(ws, missing, found))
-    parts = set(periods.of_parts(ws.digests("posts")))
-    present = {part: found.get(part, before.get(part, [])) for part in sorted(parts)}
-    columns = manifest(params.groups, sorted({name for names in present.values() for name in names}), params.clock)
-    publish_json(ws.folder("features") / "manifest.json", columns)
-    publish_json(ws.folder("features") / "present.json", present)
-    facts = {"posts": ws.height("features"), "columns": len(columns), "periods": len(present), "made": len(made)}
+    wanted = _wanted(ws)
+    made = ws.refresh("features", wanted, lambda missing: _rows(ws, missing))
+    columns = manifest(params.groups, ws.filled("features"), params.clock)
+    publish_json(ws.folder("features") / MANIFEST, columns)
+    facts = {"posts": ws.height("features"), "columns": len(columns), "periods": len(wanted), "made": len(made)}
     return StageReport("features", facts, tuple(left_out(columns, params.groups)))
 
 
-def _present(ws: Workspace) -> dict[str, list[str]]:
-    """Which columns hold a value, by period, as the last run left it."""
-    path = ws.folder("features") / "present.json"
-    return dict(json.loads(path.read_text())) if path.exists() else {}
-
-
-def _rows(ws: Workspace, missing: list[str], found: dict[str, list[str]]) -> Parts:
+def _rows(ws: Workspace, missing: list[str]) -> Parts:
     """The matrix of the posts of these periods, made in one go and cut into them."""
-    from flickcast.features import build, present
+    from flickcast.features import build
 
     named = periods.of_parts(ws.digests("posts"))
     every = tuple(TABLES["posts"].columns)
     targets = {period: ws.read_parts("posts", named[period], every) for period in missing}
     matrix = build(Inputs(Stored(ws), pl.concat(targets.values()), ws.params.features.clock), ws.params.features.groups)
     for period, posts in targets.items():
-        rows = matrix.join(posts.select("post_id"), on="post_id", how="semi")
-        found[period] = present(rows)
-        yield period, rows
+        yield period, matrix.join(posts.select("post_id"), on="post_id", how="semi")
 
 
 def _wanted(ws: Workspace) -> dict[str, str]:
     """The parts that the matrix should have, each with the digest of all that can change it.
 
-    By the clock `point_in_time` that is what was known before its newest post: later parts of snapshots and states do
-    not count.
+    By the clock `point_in_time` that is what was known when its newest post appeared: parts of tables that begin later
+    do not count.
     """
     posts, spans = ws.digests("posts"), ws.spans("posts", "posted_at")
-    known = [(first, table, content) for table, column in _dated(ws) for first, content in _starts(ws, table, column)]
+    known = list(_known(ws))
     made_by = [VERSION, pl.__version__, ws.params.features.model_dump(), ws.params.embed.pair]
+    everything = ws.params.features.clock == "transductive"
     vectors = _vector_parts(ws)
     wanted = {}
     for period, parts in periods.of_parts(posts).items():
         until = max(spans[part][1] for part in parts)
-        everything = ws.params.features.clock == "transductive"
-        theirs = sorted([table, content] for first, table, content in known if everything or first < until)
-        content = [
-            made_by,
-            [posts[part] for part in parts],
-            theirs,
-            sorted({name for part in parts for name in vectors.get(part, ())}),
-        ]
-        wanted[period] = periods.digest(content)
+        theirs = sorted([table, content] for first, table, content in known if everything or first <= until)
+        pictured = sorted({name for part in parts for name in vectors.get(part, ())})
+        wanted[period] = periods.digest([made_by, [posts[part] for part in parts], theirs, pictured])
     return wanted
 
 
-def _dated(ws: Workspace) -> Iterator[tuple[str, str]]:
-    """The tables that features read, with the column that says from when a row counts."""
+def _known(ws: Workspace) -> Iterator[tuple[datetime, str, str]]:
+    """Every part that features of other posts may be made from: the first moment it tells of, table and content.
+
+    Posts and labels are among them, not only their states: sums of two posts stay as they are when these swap a tag,
+    and `history` has the posts one by one.
+    """
     from flickcast.aggregates import ENTITIES
 
-    yield "users", "observed_at"
-    yield from ((f"aggregates/{name}", "at") for name in ENTITIES)
+    seen = ws.spans("posts", "first_seen_at")
+    yield from ((max(first, seen[part][0]), *what) for part, first, *what in _starts(ws, "posts", "posted_at"))
+    dated = {"users": "observed_at", "labels": "matured_at", **{f"aggregates/{name}": "at" for name in ENTITIES}}
+    for table, column in dated.items():
+        yield from ((first, *what) for _, first, *what in _starts(ws, table, column))
 
 
-def _starts(ws: Workspace, table: str, column: str) -> list[tuple[Any, str]]:
+def _starts(ws: Workspace, table: str, column: str) -> Iterator[tuple[str, datetime, str, str]]:
     digests = ws.digests(table)
-    return [(first, digests[part]) for part, (first, _) in ws.spans(table, column).items()]
+    yield from ((part, first, table, digests[part]) for part, (first, _) in ws.spans(table, column).items())
 
 
 def _vector_parts(ws: Workspace) -> dict[str, list[str]]:
@@ -112,5 +104,5 @@ def _vector_parts(ws: Workspace) -> dict[str, list[str]]:
 
 def feature_manifest(ws: Workspace) -> dict[str, dict[str, Any]]:
     """What each column of the matrix is."""
-    content: dict[str, dict[str, Any]] = json.loads((ws.folder("features") / "manifest.json").read_text())
+    content: dict[str, dict[str, Any]] = json.loads((ws.folder("features") / MANIFEST).read_text())
     return content

@@ -8,7 +8,7 @@ from feature_inputs import inputs
 from table_rows import day, labels, posts, users, vectors
 
 from flickcast.errors import UserError
-from flickcast.features import GROUPS, build, left_out, manifest, present
+from flickcast.features import GROUPS, build, left_out, manifest
 
 
 def group(name: str, *tables: pl.DataFrame) -> pl.DataFrame:
@@ -105,7 +105,8 @@ def test_unknown_group_names_the_nearest() -> None:
 def test_group_without_input_is_left_out_with_a_note() -> None:
     rows = posts({"post_id": "p", "posted_at": day(0), "title": "sea"})
     groups = ["words", "people"]
-    columns = manifest(groups, present(build(inputs(rows), groups)), "transductive")
+    matrix = build(inputs(rows), groups)
+    columns = manifest(groups, [name for name in matrix.columns if matrix[name].count()], "transductive")
     assert "title_chars" in columns
     assert "tag_count" not in columns
     assert [note.split(" is left out")[0] for note in left_out(columns, groups)] == ["feature group people"]
