@@ -122,7 +122,10 @@ class FeatureParams(Section):
         "time_place",
         "people",
         "user_behaviour",
+        "user_tags",
+        "user_cadence",
         "user_popularity",
+        "user_recent_popularity",
         "categories",
         "picture_text",
     )

@@ -7,7 +7,18 @@ from typing import Any
 import polars as pl
 
 from flickcast.errors import UserError, nearest
-from flickcast.features import categories, people, picture_text, time_place, user_behaviour, user_popularity, words
+from flickcast.features import (
+    categories,
+    people,
+    picture_text,
+    time_place,
+    user_behaviour,
+    user_cadence,
+    user_popularity,
+    user_recent_popularity,
+    user_tags,
+    words,
+)
 from flickcast.features.feature import Feature
 
 Inputs = Mapping[str, pl.DataFrame]
@@ -35,10 +46,18 @@ GROUPS: dict[str, Group] = {
     "time_place": Group(time_place.time_place, ("posts",), time_place.ABOUT),
     "people": Group(people.people, ("posts", "users"), people.ABOUT),
     "user_behaviour": Group(user_behaviour.user_behaviour, ("posts", "users_states", "history"), user_behaviour.ABOUT),
+    "user_tags": Group(user_tags.user_tags, ("posts", "history"), user_tags.ABOUT),
+    "user_cadence": Group(user_cadence.user_cadence, ("posts", "users", "history"), user_cadence.ABOUT),
     "user_popularity": Group(
         user_popularity.user_popularity,
         ("posts", "users_states", "world_states", "history"),
         user_popularity.ABOUT,
+        reads_labels=True,
+    ),
+    "user_recent_popularity": Group(
+        user_recent_popularity.user_recent_popularity,
+        ("posts", "history"),
+        user_recent_popularity.ABOUT,
         reads_labels=True,
     ),
     "categories": Group(categories.categories, ("posts",), categories.ABOUT),
