@@ -9,6 +9,7 @@ MICROSECONDS = 1e6
 # Shares and entropies are summed on this grid: exact in a float64 (up to two million rows of one user), so that the
 # order of rows that became known together does not matter.
 GRID = 2.0**-27
+LEAST_VALUES = 3  # that have a skewness
 
 
 def places(
@@ -56,10 +57,11 @@ def summed(rows: pl.DataFrame, *columns: str) -> pl.DataFrame:
 
 
 def powers(rows: pl.DataFrame, fact: str, origin: pl.Expr | None = None) -> pl.DataFrame:
-    """The running state of a column, as `moments` reads it, of each user, less an origin: the first value of the user.
+    """Running sums of powers of a column, of each user, for `mean`, `deviation` and `skewness`.
 
-    A value of the sample as origin keeps the sums as small as the spread, however large the values are. It must not
-    depend on the order of rows that became known together: where it could, another origin is given.
+    They are of the differences to an origin, the first value of the user: a value of the sample keeps them as small as
+    the spread, however large the values are. It must not depend on the order of rows that became known together: where
+    it could, another origin is given.
     """
     if origin is None:
         first = rows.drop_nulls(fact).group_by("user_id").agg(pl.col(fact).first().alias(f"{fact}_origin"))
@@ -73,6 +75,29 @@ def powers(rows: pl.DataFrame, fact: str, origin: pl.Expr | None = None) -> pl.D
         *((shifted**power).alias(f"{fact}_{name}") for name, power in sums.items()),
     )
     return summed(terms, f"{fact}_count", *(f"{fact}_{name}" for name in sums))
+
+
+def mean(fact: str) -> pl.Expr:
+    """The mean of a column that `powers` has summed; null where there is no value."""
+    return pl.col(f"{fact}_origin") + _raw(fact, "sum")
+
+
+def deviation(fact: str) -> pl.Expr:
+    """Its standard deviation (divided by n)."""
+    return (_raw(fact, "square_sum") - _raw(fact, "sum") ** 2).clip(lower_bound=0).sqrt()
+
+
+def skewness(fact: str) -> pl.Expr:
+    """Its third standardised moment; null where the values are all the same or fewer than 3."""
+    first, second, third = (_raw(fact, power) for power in ("sum", "square_sum", "cube_sum"))
+    centred = third - 3 * first * second + 2 * first**3
+    spread = deviation(fact)
+    return pl.when((pl.col(f"{fact}_count") >= LEAST_VALUES) & (spread > 0)).then(centred / spread**3)
+
+
+def _raw(fact: str, power: str) -> pl.Expr:
+    number = pl.col(f"{fact}_count")
+    return pl.col(f"{fact}_{power}") / pl.when(number > 0).then(number)
 
 
 def entropy_term(number: pl.Expr) -> pl.Expr:

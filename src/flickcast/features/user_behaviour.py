@@ -4,7 +4,18 @@ import polars as pl
 
 from flickcast import moments
 from flickcast.features.feature import HVLA, HYPERFUSION, Feature
-from flickcast.features.timeline import at, days, places, powers, seconds, summed
+from flickcast.features.timeline import (
+    SECONDS_PER_DAY,
+    at,
+    days,
+    deviation,
+    mean,
+    places,
+    powers,
+    seconds,
+    skewness,
+    summed,
+)
 
 BATCH_SECONDS = 3600
 DAYS_PER_YEAR, DAYS_PER_WEEK, DAYS_PER_MONTH = 365, 7, 30.4375
@@ -139,24 +150,24 @@ def _amounts() -> dict[str, pl.Expr]:
 def _rhythm() -> dict[str, pl.Expr]:
     """Times since and between posts."""
     since = pl.col("posted_at") - pl.col("latest")
-    usual = moments.mean("log_interval") + pl.col("log_interval_origin")
+    usual = mean("log_interval")
     in_batch = pl.when(seconds(since) < BATCH_SECONDS).then("batch").otherwise(0)
     return {
         "days_since_last_post": days(since),
         "log_seconds_since_last_post": seconds(since).log1p(),
         "days_since_first_post": days(pl.col("posted_at") - pl.col("first")),
         "log_interval_minimum": pl.col("minimum").log1p(),
-        "interval_mean": (moments.mean("interval") + pl.col("interval_origin")) / 86_400,
-        "interval_deviation": moments.deviation("interval") / 86_400,
-        "interval_skewness": moments.skewness("interval"),
+        "interval_mean": mean("interval") / SECONDS_PER_DAY,
+        "interval_deviation": deviation("interval") / SECONDS_PER_DAY,
+        "interval_skewness": skewness("interval"),
         "log_interval_mean": usual,
-        "log_interval_deviation": moments.deviation("log_interval"),
-        "log_interval_skewness": moments.skewness("log_interval"),
+        "log_interval_deviation": deviation("log_interval"),
+        "log_interval_skewness": skewness("log_interval"),
         "log_interval_last": pl.col("last").log1p(),
         "log_interval_above_usual": seconds(since).log1p() - usual,
         "log_batch_posts": in_batch.log1p(),
-        "posted_at_deviation": moments.deviation("moment"),
-        "posted_at_skewness": moments.skewness("moment"),
+        "posted_at_deviation": deviation("moment"),
+        "posted_at_skewness": skewness("moment"),
     }
 
 

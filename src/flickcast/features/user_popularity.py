@@ -4,7 +4,7 @@ import polars as pl
 
 from flickcast import moments
 from flickcast.features.feature import Feature
-from flickcast.features.timeline import at, places, powers
+from flickcast.features.timeline import at, deviation, places, powers, skewness
 
 # Weight, in posts, of everyone's mean against the user's own. Within one user labels vary about as much as between
 # users on Flickr, so a single known label deserves about half the trust (a judgement, not tuned).
@@ -63,9 +63,7 @@ def _spread(posts: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
     """Spread and skewness of the labels themselves: sums on a grid are too coarse where all are nearly the same."""
     labels = history.drop_nulls("popularity").sort("user_id", "label_known_at", "posted_at", "popularity")
     running = powers(labels.select("user_id", label="popularity"), "label")
-    figures = running.select(
-        user_popularity_deviation=moments.deviation("label"), user_popularity_skewness=moments.skewness("label")
-    )
+    figures = running.select(user_popularity_deviation=deviation("label"), user_popularity_skewness=skewness("label"))
     return at(figures, places(posts, labels, known="label_known_at"))
 
 

@@ -75,8 +75,9 @@ def _latest(labels: pl.DataFrame) -> pl.DataFrame:
 
 def _sums(labels: pl.DataFrame, by: Sequence[str] = ("user_id",)) -> pl.DataFrame:
     """How many labels, and their sum, up to each."""
-    value = on_grid(pl.col("popularity"))
-    return labels.select(count=pl.lit(1, pl.Int64).cum_sum().over(by), sum=value.cum_sum().over(by))
+    label = pl.col("popularity")
+    terms = labels.select(*by, count=label.is_not_null().cast(pl.Int64), sum=on_grid(label))
+    return terms.select(pl.col("count", "sum").cum_sum().over(by))
 
 
 def _of_window(

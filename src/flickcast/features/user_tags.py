@@ -2,9 +2,19 @@
 
 import polars as pl
 
-from flickcast import moments
 from flickcast.features.feature import HVLA, Feature
-from flickcast.features.timeline import at, entropy, entropy_term, on_grid, places, powers, summed
+from flickcast.features.timeline import (
+    at,
+    deviation,
+    entropy,
+    entropy_term,
+    mean,
+    on_grid,
+    places,
+    powers,
+    skewness,
+    summed,
+)
 
 DRIFT_DAYS = 90
 OF_POST = ("new_tags_share", "repeated_tags_share", "repeated_tags_jaccard")
@@ -144,10 +154,10 @@ def _features() -> dict[str, pl.Expr]:
         "earlier_tags_entropy": spread,
         "earlier_tags_evenness": pl.when(distinct > 1).then(spread / distinct.log()),
         "interest_drift": _share(pl.col("young") - pl.col("young_older"), uses - pl.col("uses_older")),
-        "earlier_tag_chars_mean": moments.mean("tag_chars"),
-        "earlier_tag_chars_deviation": moments.deviation("tag_chars"),
-        "earlier_tag_chars_skewness": moments.skewness("tag_chars"),
-        "tag_chars_above_usual": pl.col("own_tag_chars") - moments.mean("tag_chars"),
+        "earlier_tag_chars_mean": mean("tag_chars"),
+        "earlier_tag_chars_deviation": deviation("tag_chars"),
+        "earlier_tag_chars_skewness": skewness("tag_chars"),
+        "tag_chars_above_usual": pl.col("own_tag_chars") - mean("tag_chars"),
     }
 
 
