@@ -12,6 +12,7 @@ under the same path and Prefect's server under PREFECT_API_URL.
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -110,7 +111,8 @@ def _processes(crew: Crew) -> "Iterator[Run]":
 
     def run(root: Path, name: str, version: str, shards: "Sequence[Shard]") -> "Generator[tuple[Shard, Result]]":
         def submit(shard: "Shard") -> "Future[Result]":
-            return pool.submit(run_one, root, name, version, shard)
+            with deaf_children():
+                return pool.submit(run_one, root, name, version, shard)
 
         return in_order(shards, submit, Future.result, 2 * crew.workers)
 
@@ -120,8 +122,26 @@ def _processes(crew: Crew) -> "Iterator[Run]":
         raise TryAgainError(
             "A process that embeds was killed (out of memory?). What was finished is kept; run the same command again."
         ) from None
+    except KeyboardInterrupt:
+        for worker in active_children():
+            worker.terminate()  # else it would finish its shard first, for nobody
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes started in the block never hear Ctrl-C, which a terminal sends to all: this one hears it and ends them.
+
+    A process and a thread inherit what their parent blocks; what comes meanwhile reaches this one after the block.
+    """
+    resource_tracker.ensure_running()  # when it starts, it lets through what we block (Python 3.11)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker(parent: int, crew: Crew, numbers: Any) -> None:

@@ -20,7 +20,7 @@ from flickcast.errors import TryAgainError
 from flickcast.records import StageReport
 from flickcast.stages import embed
 from flickcast.workspace import Workspace
-from flows.engines import OBJECT_STORE_BYTES, Crew, in_order, run_one
+from flows.engines import OBJECT_STORE_BYTES, Crew, deaf_children, in_order, run_one
 from flows.local import START_SECONDS, free_port
 
 if TYPE_CHECKING:
@@ -72,15 +72,16 @@ def dask_cluster(crew: Crew, folder: Path) -> "SpecCluster":
     dask.config.set(temporary_directory=str(folder))
     pages = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
     worker = {**here, **pages, "nthreads": 1, "memory_limit": None, "local_directory": str(folder), "silence_logs": 50}
-    return SpecCluster(
-        scheduler={"cls": Scheduler, "options": {**here, **pages}},
-        workers={
-            number: {"cls": Nanny, "options": {**worker, "env": crew.environment(number)}}
-            for number in range(crew.workers)
-        },
-        security=here["security"],
-        silence_logs=50,
-    )
+    workers = {
+        number: {"cls": Nanny, "options": {**worker, "env": crew.environment(number)}} for number in range(crew.workers)
+    }
+    with deaf_children():
+        return SpecCluster(
+            scheduler={"cls": Scheduler, "options": {**here, **pages}},
+            workers=workers,
+            security=here["security"],
+            silence_logs=50,
+        )
 
 
 def _ray_runner(address: str | None, crew: Crew, folder: Path) -> "TaskRunner[Any]":

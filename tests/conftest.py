@@ -68,3 +68,11 @@ def workspace(tmp_path: Path) -> Workspace:
     root = tmp_path / "workspace"
     create_workspace(root, {"embed.encoder": "flickcast-tiny"})
     return Workspace(root)
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many inputs went through each encoder of open_clip; the canaries are five of them."""
+    from embeddable import count_encoded
+
+    return count_encoded(monkeypatch)

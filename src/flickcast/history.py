@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flickcast.errors import FlickcastError, TryAgainError, UserError
 from flickcast.graph import open_repo
 from flickcast.leash import GIT_LOCATIONS, dvc, private_site_cache, site_cache
+from flickcast.outputs import list_new_outputs
 from flickcast.tables import Store, publish_json
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def initialise(root: Path) -> None:
     if not (root / ".dvc" / "config").exists():
         _checked_dvc(root, "init", "--quiet")
     _configure(root)
+    list_new_outputs(root)
     _ensure_line(root / ".dvc" / ".gitignore", "/remote")
     _ensure_line(root / ".gitignore", "/.flickcast/")
     _ensure_line(root / ".dvcignore", ".flickcast")

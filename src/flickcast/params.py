@@ -74,7 +74,7 @@ class EmbedParams(Section):
 
     encoder: str = Field("ViT-B-32", description="the pair that is always computed: <encoder>-picture, <encoder>-text")
     pretrained: str | None = "laion2b_s34b_b79k"
-    others: tuple[str, ...] = Field((), description="further encoders; `flickcast encoders list` names them")
+    others: tuple[str, ...] = Field(("lsa-text",), description="further encoders; `flickcast encoders list` names them")
     captions: Literal["blip2"] | None = Field(None, description="what says in words what each picture shows")
     weights: dict[str, str] = Field(default_factory=dict, description="where theirs are: a path, a repository or a tag")
     number_type: Literal["float32", "bfloat16", "float16"] = Field("float32", description="in which models compute")

@@ -2,8 +2,9 @@
 
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,6 +19,7 @@ MOST_SCANNED = 64 * MOST_PIXELS["JPEG"]
 SCAN = b"\xff\xda"
 # An encoder scales the short side to its own size: a strip of 1 x 65500 would become gigabytes.
 MOST_ELONGATED = 100
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,22 @@ def decode(content: bytes, shortest_edge: int | None = None) -> Picture | str:
     With `shortest_edge`, a JPEG is decoded at the smallest of its scales (1, 1/2, 1/4, 1/8) that keeps the shorter side
     at least so long: the decoder then never makes the pixels that are left out.
     """
+    return _opened(content, lambda image: _refusal(image, content) or _loaded(image, shortest_edge))
+
+
+def size(content: bytes) -> tuple[int, int] | str:
+    """Width and height in pixels as the file's header tells them, or why it tells none; the rest is not looked at."""
+    return _opened(content, lambda image: image.size)
+
+
+def _opened(content: bytes, use: "Callable[[Image], Found | str]") -> "Found | str":
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes that our own limit refuses
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _refusal(image, content) or _loaded(image, shortest_edge)
+                return use(image)
     except MemoryError:
         raise
     # Broken files make Pillow raise OSError, SyntaxError, ValueError, struct.error, zlib.error, IndexError, ...

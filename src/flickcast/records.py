@@ -90,16 +90,25 @@ def _first_text(content: dict[str, Any], keys: tuple[str, ...]) -> str | None:
 
 
 WORD = re.compile(rb"[A-Za-z0-9.@]+")  # what an id is made of; "_" and "-" part it from the rest of an address
+BEYOND_ID = rb"(?<![A-Za-z0-9@\x80-\xff])(?:%b)(?![A-Za-z0-9@\x80-\xff])"
 
 
 def mentioned(content: bytes, ids: Set[str]) -> set[str]:
-    """The ids that stand in it as words of their own; one that is no word, anywhere.
+    """The ids that stand in it whole; one of signs only, as "[", never does, because every text is full of them.
 
-    >>> mentioned(b"https://host/7_z.jpg, 70", {"7", "0", "../x"})
-    {'7'}
+    >>> mentioned(b"https://host/7_z.jpg, 70, [VID-12]", {"7", "0", "VID-12", "VID-1", "["}) == {"7", "VID-12"}
+    True
     """
     words = {word.strip(b".") for word in WORD.findall(content)}
-    return {one for one in ids if (one.encode() in words if WORD.fullmatch(one.encode()) else one.encode() in content)}
+    return {one for one in ids if (one.encode() in words if WORD.fullmatch(one.encode()) else _stands_in(content, one))}
+
+
+def _stands_in(content: bytes, one: str) -> bool:
+    """Of an id that is no word: as it is, or as JSON writes it, with no letter or digit before or after it."""
+    if one.isascii() and not any(map(str.isalnum, one)):
+        return False
+    spellings = {re.escape(one.encode()), re.escape(json.dumps(one)[1:-1].encode())}
+    return re.search(BEYOND_ID % b"|".join(sorted(spellings)), content) is not None
 
 
 def quarantine_rows(stage: str, source: str, rejected: list[Rejected], moment: datetime) -> pl.DataFrame:

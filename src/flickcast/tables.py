@@ -23,6 +23,7 @@ import polars as pl
 from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from flickcast import vectors
 from flickcast.errors import CheckError, UserError
 from flickcast.schemas import TABLES, Table, check, table_named
 
@@ -72,11 +73,15 @@ def publish_json(path: Path, content: Any) -> None:
 
 def publish_parquet(path: Path, rows: pl.DataFrame) -> Json:
     """A Parquet file (zstd); returns what a manifest keeps of it: rows and sha256."""
-    buffer = io.BytesIO()
-    rows.write_parquet(buffer, compression="zstd", statistics=True)
-    content = buffer.getvalue()
+    content = vectors.packed(rows) if vectors.of_vectors(rows) else _parquet(rows)
     publish(path, content)
     return {"rows": rows.height, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _parquet(rows: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer, compression="zstd", statistics=True)
+    return buffer.getvalue()
 
 
 class _Facts(TypedDict):
@@ -251,6 +256,12 @@ class Store:
         """How many rows the table has."""
         return sum(facts["rows"] for facts in self._listed(name).values())
 
+    def vectors_of(self, name: str) -> tuple[pl.Series, vectors.Matrix]:
+        """The posts that have a vector in a table of vectors, and the vectors, (posts, dimension)."""
+        paths, listed = self.parts(name), self._listed(name)
+        heights = [listed[path.name]["rows"] for path in paths]
+        return vectors.matrix(paths, heights, lambda path: self._content(path, listed), ("post_id", "vector"))
+
     def keys(self, name: str) -> pl.DataFrame:
         """The key columns of a table."""
         return self.read(name, table_named(name).key)
@@ -288,10 +299,19 @@ class Store:
         listed = self._listed(name) if unseen else {}
         for path in unseen:
             with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if digest != listed[path.name]["sha256"]:
-                raise CheckError(f"{path} is damaged: its manifest says otherwise. Run `dvc checkout --force`.")
-            self._verified.add(path)
+                self._judge(path, hashlib.file_digest(file, "sha256").hexdigest(), listed)
+
+    def _content(self, path: Path, listed: dict[str, Json]) -> bytes:
+        """A part's bytes, read once for both the check against its manifest and the parser."""
+        content = path.read_bytes()
+        if path not in self._verified:
+            self._judge(path, hashlib.sha256(content).hexdigest(), listed)
+        return content
+
+    def _judge(self, path: Path, digest: str, listed: dict[str, Json]) -> None:
+        if digest != listed[path.name]["sha256"]:
+            raise CheckError(f"{path} is damaged: its manifest says otherwise. Run `dvc checkout --force`.")
+        self._verified.add(path)
 
     def _listed(self, name: str) -> dict[str, Json]:
         """The parts that count: those in the stage's manifest or, for a derived table, in its own listing."""

@@ -4,7 +4,7 @@ import io
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from flickcast.console import say
 from flickcast.errors import FlickcastError, TryAgainError, UserError, is_text, nearest
 from flickcast.params import Params, read_night, read_params
 from flickcast.records import Forgotten, StageReport
@@ -52,14 +53,13 @@ class Workspace(Store):
     def vectors(self) -> pl.DataFrame:
         """The vectors of `embed.encoder`, one row per post that has any: post_id, picture, text."""
         pictures, texts = (
-            self.read(f"embeddings/{name}", ("post_id", "vector")).select(
-                "post_id", pl.col("vector").arr.to_list().cast(pl.List(pl.Float32)).alias(kind)
-            )
+            pl.DataFrame({"post_id": ids, kind: pl.Series(found.astype(np.float32)).arr.to_list()})
             for kind, name in zip(("picture", "text"), self.params.embed.pair, strict=True)
+            for ids, found in [self.matrix(name)]
         )
         return pictures.join(texts, on="post_id", how="full", coalesce=True).sort("post_id")
 
-    def vectors_of(self, encoder: str, posts: pl.Series) -> pl.DataFrame:
+    def some_vectors(self, encoder: str, posts: pl.Series) -> pl.DataFrame:
         """The rows (post_id, vector) of these posts in an encoder's table; only the parts that hold them are read."""
         table = f"embeddings/{encoder}"
         wanted = posts.to_frame("post_id")
@@ -68,8 +68,7 @@ class Workspace(Store):
 
     def matrix(self, encoder: str) -> tuple[pl.Series, NDArray[np.float16]]:
         """All vectors of an encoder: the posts that have one, and (posts, dimension)."""
-        rows = self.read(f"embeddings/{encoder}", ("post_id", "vector")).drop_nulls()
-        return rows["post_id"], rows["vector"].to_numpy()
+        return self.vectors_of(f"embeddings/{encoder}")
 
     def latest_seen(self) -> datetime:
         """The latest moment known here: what stands for "now" where no night does (same data, same bytes)."""
@@ -101,18 +100,33 @@ class Workspace(Store):
 
     @contextmanager
     def lock(self, who: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
-        """Hold the workspace for writing. The operating system frees it when the holder dies."""
-        path = self.state_folder / "lock"
-        holder = self.state_folder / "lock-holder"
+        """Hold the workspace for writing. The operating system frees it when the holder dies.
+
+        Whoever has to wait is told for whom. TryAgainError where it is not free in time.
+        """
+        with self._acquired(FileLock(self.state_folder / "lock"), wait_seconds):
+            since = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            (self.state_folder / "lock-holder").write_text(f"{who}, process {os.getpid()}, since {since}")
+            yield
+
+    def _acquired(self, lock: FileLock, wait_seconds: float) -> AbstractContextManager[object]:
         try:
-            with FileLock(path, timeout=wait_seconds):
-                holder.write_text(f"{who}, process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-                yield
+            return lock.acquire(timeout=0)
+        except Timeout:
+            say(f"{self.root} is in use by {self._holder()}. Waiting for it, up to {wait_seconds:.0f} s.")
+        try:
+            return lock.acquire(timeout=wait_seconds)
         except Timeout:
             raise TryAgainError(
-                f"{self.root} is in use by {holder.read_text() if holder.exists() else 'another process'}. "
-                "Run the same command when it has finished."
+                f"{self.root} is in use by {self._holder()}. Run the same command when it has finished."
             ) from None
+
+    def _holder(self) -> str:
+        """Who has the lock, as far as it was written down."""
+        try:
+            return (self.state_folder / "lock-holder").read_text() or "another process"
+        except FileNotFoundError:
+            return "another process"
 
     @contextmanager
     def night_lock(self) -> Iterator[None]:

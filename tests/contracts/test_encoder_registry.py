@@ -33,6 +33,26 @@ def test_it_is_listed_with_what_it_reads_and_where_its_weights_come_from(name, l
         assert tuple(ENTRIES[name].facts.get("reads", encoders.reads(name))) == encoders.reads(name)
 
 
+def test_the_list_for_people_names_every_entry_and_every_part_that_it_reads(tmp_path):
+    found = CliRunner().invoke(app, ["encoders", "list", "--workspace", str(tmp_path)])
+    assert found.exit_code == 0
+    shown = set(found.stdout.replace(",", " ").split())
+    assert set(ENTRIES) | {"ViT-B-32-picture", "lsa-caption", "blip-tags", "glove-title", "ViT-B-32-caption"} <= shown
+    assert max(map(len, found.stdout.splitlines())) <= 132
+
+
+@pytest.mark.parametrize("name", ["bert-caption", "glove-tags", "flickcast-tiny-title"])
+def test_a_part_of_the_texts_is_read_by_the_encoder_of_texts(name):
+    assert encoders.reads(name) == ("text",)
+    assert encoders.text_of(name) == name.rpartition("-")[2]
+
+
+@pytest.mark.parametrize("name", ["statistics-title", "resnet101-caption", "blip2-tags"])
+def test_what_reads_pictures_reads_no_part_of_the_texts(name):
+    with pytest.raises(UserError, match="There is no encoder"):
+        encoders.family_named(name)
+
+
 @pytest.mark.parametrize("name", [*(one for one in ENTRIES if one not in FREE), "ViT-B-32-picture"])
 def test_missing_weights_are_one_sentence_with_the_command_and_the_parameter(name, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *place, **more: None)

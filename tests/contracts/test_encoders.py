@@ -1,75 +1,26 @@
 """What every encoder must do, shown on the packaged pair and on tiny random models that the real libraries build."""
 
 import io
-import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+import encoders_at_hand
 import numpy as np
-import open_clip
 import pytest
-import timm
-import tiny_checkpoints
-import tiny_networks
-import torch
+from encoders_at_hand import WRITERS
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from flickcast.embeddings import canary, encoders, fitted, lsa
+from flickcast.embeddings import canary, catalogue, encoders
+from flickcast.embeddings.captions import CAPTIONERS
 from flickcast.embeddings.pipeline import Input, Result, embed_shards
 from flickcast.embeddings.protocol import Encoder, Sample, Vectors
 from flickcast.errors import CheckError, UserError
 from flickcast.params import EmbedParams
 
-CONFIG = {
-    "embed_dim": 24,
-    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
 HALF_STEP = 2.0**-11  # of float16, in which vectors are kept, at 1
 COUNT = 21
-
-
-def write_random_model(folder: Path, seed: int = 1) -> str:
-    """Configuration and random weights of a model that open_clip did not know before."""
-    (folder / "random-tiny.json").write_text(json.dumps(CONFIG))
-    open_clip.add_model_config(folder)
-    torch.manual_seed(seed)
-    save_file(open_clip.create_model("random-tiny").state_dict(), folder / "random.safetensors")
-    return "random.safetensors"
-
-
-def write_checkpoint(save: Callable[[Path], Path]) -> Callable[[Path], str]:
-    def write(folder: Path) -> str:
-        save(folder / "model")
-        return "model"
-
-    return write
-
-
-def write_resnet(folder: Path) -> str:
-    tiny_networks.saved(timm.create_model(tiny_networks.TINY, num_classes=5), folder / "resnet.safetensors")
-    return "resnet.safetensors"
-
-
-def learn_words(folder: Path) -> None:
-    choice = encoders.choice_of("lsa-text", EmbedParams(), folder)
-    lsa.fit([text for text in TEXTS for _ in range(6)], fitted.folder_of("lsa-text", folder), choice)
-
-
-# What is written for an encoder into its folder, and what params.yaml then says of its weights.
-WRITERS: dict[str, Callable[[Path], str | None]] = {
-    "flickcast-tiny-picture": lambda folder: None,
-    "flickcast-tiny-text": lambda folder: None,
-    "random-tiny-picture": write_random_model,
-    "random-tiny-text": write_random_model,
-    "statistics-picture": lambda folder: None,
-    "resnet101-picture": write_resnet,
-    "blip-picture": write_checkpoint(tiny_checkpoints.save_blip),
-    "blip2-picture": write_checkpoint(tiny_checkpoints.save_blip2),
-    "vilt-both": write_checkpoint(tiny_checkpoints.save_vilt),
-    "lsa-text": learn_words,
-}
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 56), format: str = "JPEG") -> bytes:
@@ -88,8 +39,12 @@ BOTH = list(zip(PICTURES, TEXTS, strict=True))
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, EmbedParams, Path]:
     """An encoder's name, params that name its weights, and the folder these are seen from."""
     folder, name = tmp_path_factory.mktemp("encoder"), str(request.param)
-    weights = WRITERS[name](folder)
+    weights = WRITERS[name](folder, 0)
     return name, EmbedParams(encoder="flickcast-tiny", weights={name: weights} if weights else {}), folder
+
+
+def test_there_is_a_tiny_one_of_every_entry_of_the_registry() -> None:
+    assert set(encoders.families()) - set(CAPTIONERS) <= set(WRITERS)
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +151,37 @@ def test_the_canaries_prove_an_encoder_once_they_are_kept(
     canary.prove(encoder, choice, may_write=False)
 
 
+def test_other_weights_under_the_same_version_are_refused(
+    encoder: Encoder, place: tuple[str, EmbedParams, Path], tmp_path: Path
+) -> None:
+    name, params, _ = place
+    if WRITERS[name] is encoders_at_hand.nothing:
+        pytest.skip("its weights are the package's own, or it has none")
+    choice = encoders.choice_of(name, params, tmp_path)
+    canary.prove(encoder, choice)
+    WRITERS[name](tmp_path, 1)
+    other = load((name, params, tmp_path))
+    assert (other.dimension, other.version == encoder.version) == (encoder.dimension, False)
+    other.version = encoder.version
+    with pytest.raises(CheckError, match=f"{name} does not work as it should here"):
+        canary.prove(other, choice)
+
+
+def test_damaged_weights_are_one_sentence_and_nothing_takes_their_place(
+    place: tuple[str, EmbedParams, Path], tmp_path: Path
+) -> None:
+    name, params, folder = place
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    if not (damaged := list(tmp_path.rglob("*.safetensors"))):
+        pytest.skip("it has no weights of its own")
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError) as caught:
+        load((name, params, tmp_path))
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
 @pytest.fixture(params=["picture", "text"])
 def half(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -243,7 +229,7 @@ def test_an_unknown_name_is_told_the_nearest(name: str, message: str) -> None:
 
 
 def test_all_encoders_are_listed_with_what_they_read() -> None:
-    listed = {one["encoder"]: one for one in encoders.list_encoders()}
+    listed = {one["encoder"]: one for one in catalogue.list_encoders()}
     assert set(encoders.families()) | {"flickcast-tiny-picture", "ViT-B-32-text"} <= set(listed)
     assert listed["vilt-both"]["reads"] == ["picture", "text"]
     assert (listed["flickcast-tiny-text"]["here"], listed["flickcast-tiny-text"]["dimension"]) == (True, 64)

@@ -17,7 +17,6 @@ from embeddable import filled
 from PIL import Image
 
 from flickcast.embeddings.encoders import load_encoder
-from flickcast.embeddings.open_clip import OpenClipEncoder
 from flickcast.schemas import TABLES
 from flickcast.stages import embed
 from flickcast.tables import Appender
@@ -47,20 +46,6 @@ def store(appender: Appender, part: str, ids: Sequence[str], pictures: Sequence[
     appender.append("posts", part, TABLES["posts"].conform(posts))
     appender.append("images", part, TABLES["images"].conform(images))
     return images
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """How many inputs went through each encoder."""
-    counts: dict[str, int] = {}
-    real = OpenClipEncoder.encode
-
-    def encode(self: OpenClipEncoder, prepared: Sequence[Any]) -> Any:
-        counts[self.name] = counts.get(self.name, 0) + len(prepared)
-        return real(self, prepared)
-
-    monkeypatch.setattr(OpenClipEncoder, "encode", encode)
-    return counts
 
 
 @pytest.mark.slow

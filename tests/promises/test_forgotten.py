@@ -12,7 +12,7 @@ import pytest
 from challenge_files import jpeg
 
 from flickcast import stages
-from flickcast.records import Batch, PictureChunk, ReadPictures, Rejected, quarantine_record, quarantine_rows
+from flickcast.records import Batch, PictureChunk, ReadPictures, Rejected, mentioned, quarantine_record, quarantine_rows
 from flickcast.schemas import TABLES
 from flickcast.stages.forgetting import forget
 from flickcast.workspace import Workspace
@@ -249,6 +249,36 @@ def test_what_is_no_id_is_refused(flickcast: Run, filled: Workspace, identifier:
     done = flickcast("forget", "post", "--even-if-unknown", "-w", filled.root, "--", identifier)
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert filled.read("tombstones").is_empty()
+
+
+def test_an_id_of_signs_only_takes_no_report_with_it(flickcast: Run, filled: Workspace) -> None:
+    """`forget user '['` deleted every log, report and plot that had a bracket in it."""
+    report = filled.root / "plots" / "other.json"
+    report.write_text('{"a":["b", "c"]}')
+    before = content(filled.root / "plots") | content(filled.state_folder / "logs")
+    assert flickcast("forget", "user", "[", "]", ":", ",", "--even-if-unknown", "-w", filled.root).code == 0
+    assert content(filled.root / "plots") | content(filled.state_folder / "logs") == before
+
+
+@pytest.mark.parametrize(
+    ("identifier", "text", "stands_in"),
+    [
+        ("VID-12", "of VID-12.", True),
+        ("VID-12", "of VID-123", False),
+        ("VID-12", "XVID-12", False),
+        ("VID_12", "/VID_12_z.jpg", True),
+        ("Ñandú", "by Ñandú, Ñandúes", True),
+        ("Ñandú", "by Ñandúes", False),
+        ("Ñandú", json.dumps({"user": "Ñandú"}), True),
+        ("日本", "日本語", False),
+        ("🦊", json.dumps(["🦊"]), True),
+        ("a.b@c", "a.b@c", True),
+        ("*", "5 * 7", False),
+        ("a|b", "a or b", False),
+    ],
+)
+def test_an_id_is_found_whole_or_not_at_all(identifier: str, text: str, stands_in: bool) -> None:
+    assert mentioned(text.encode(), {identifier}) == ({identifier} if stands_in else set())
 
 
 def test_hostile_ids_can_be_forgotten_and_stay_inside(flickcast: Run, filled: Workspace, tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def test_pictures_go_when_every_encoder_has_seen_them_and_their_hashes_stay(root
     assert Workspace(root).vectors().equals(vectors)
     assert let_go(Workspace(root), NIGHT) == 0
     report = stages.embed(Workspace(root))
-    assert (report.facts["embedded"], report.notes) == (0, ())
+    assert report.facts["embedded"] == 0
+    assert [note for note in report.notes if not note.startswith("lsa-text is left out")] == []
 
 
 @pytest.mark.parametrize(("days", "left"), [("null", 20), ("100", 20), ("9", 10), ("0", 0)])

@@ -115,7 +115,8 @@ def test_the_answers_of_a_night_that_died_just_after_it_was_stored_go_with_the_n
     with simulated_nights(tmp_path, SMALL, monkeypatch, **WITHOUT_PICTURES) as nights:
         nights.ingest(0)
         answers = nights.ws.state_folder / "ingest"
-        (answers / f"{START}.journal").write_bytes(b"what people wrote")
+        for night in (START, START - timedelta(days=40)):  # stored; and never finished, which no later night looked at
+            (answers / f"{night}.journal").write_bytes(b"what people wrote")
         unfinished = answers / f"{START + timedelta(days=5)}.journal"
         unfinished.touch()
         nights.ingest(1)

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,11 +12,10 @@ import pytest
 from PIL import Image
 
 from flickcast.embeddings import encoders
-from flickcast.embeddings.open_clip import OpenClipEncoder
 from flickcast.errors import CheckError
 from flickcast.schemas import TABLES
 from flickcast.stages import embed
-from flickcast.stages.embedding import plan_of_embedding, run_shards
+from flickcast.stages.embedding import fit, plan_of_embedding, run_shards
 from flickcast.workspace import Workspace, set_params
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -41,20 +40,6 @@ def night(ws: Workspace, part: str, pictures: dict[str, bytes | None], title: st
         appender.append("posts", part, TABLES["posts"].conform(posts))
         if there:
             appender.append("images", f"{part}-0000", TABLES["images"].conform(images))
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """How many inputs went through each encoder; the canaries are five of them."""
-    counts: dict[str, int] = {}
-    real = OpenClipEncoder.encode
-
-    def encode(self: OpenClipEncoder, prepared: Sequence[Any]) -> Any:
-        counts[self.name] = counts.get(self.name, 0) + len(prepared)
-        return real(self, prepared)
-
-    monkeypatch.setattr(OpenClipEncoder, "encode", encode)
-    return counts
 
 
 def table(ws: Workspace, name: str) -> pl.DataFrame:
@@ -184,6 +169,40 @@ def test_without_any_picture_the_pair_has_nothing_to_do_and_others_read_the_text
     assert facts["lsa-text"]["embedded"] == 121
 
 
+def test_an_encoder_of_texts_reads_title_and_tags_alone(workspace: Workspace) -> None:
+    names = ("flickcast-tiny-title", "flickcast-tiny-tags", "lsa-title", "lsa-text")
+    set_params(workspace.root / "params.yaml", {"embed.others": f"[{', '.join(names)}]"})
+    ws = Workspace(workspace.root)
+    night(ws, "n1", {f"p{number}": None for number in range(120)}, title="the sea and the sand {}")
+    night(ws, "n2", {"1": jpeg(1)}, title="old mill")
+    report = embed(ws)
+    titles, tags = (table(ws, name) for name in names[:2])
+    assert titles.filter(post_id="1")["input_sha256"].item() == hashlib.sha256(b"old mill").hexdigest()
+    assert set(tags["input_sha256"]) == {hashlib.sha256(b"").hexdigest()}, "no post has any"
+    assert table(ws, "lsa-title")["vector"].null_count() == 0
+    assert (ws.root / "encoders/fitted/lsa-title/state.json").exists()
+    assert report.facts["encoders"]["lsa-title"]["learned_from"] == 121
+    assert embed(Workspace(ws.root)).facts["embedded"] == 0
+    assert plan_of_embedding(ws).facts["lsa-title"] == {"posts": 0, "inputs": 0}
+
+
+def test_a_learned_encoder_says_when_it_knows_little_of_the_corpus_and_learns_again_when_told(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flickcast.stages.embedding.MUCH_MORE", 2)
+    night(workspace, "n1", {f"a{number}": None for number in range(110)}, title="the sea and the sand {}")
+    assert not [note for note in embed(workspace).notes if "learned from" in note]
+    before = table(workspace, "lsa-text")["encoder_version"].unique().item()
+    night(workspace, "n2", {f"b{number}": None for number in range(110)}, title="the hill and the snow {}")
+    (note,) = [note for note in embed(workspace).notes if "learned from" in note]
+    assert note.startswith("lsa-text learned from 110 texts, and there are 220 now: `flickcast encoders fit lsa-text`")
+    assert table(workspace, "lsa-text")["encoder_version"].unique().item() == before
+    assert fit(workspace, "lsa-text") == 220
+    assert embed(workspace).facts["encoders"]["lsa-text"]["embedded"] == 220
+    assert table(workspace, "lsa-text")["encoder_version"].unique().item() != before
+    assert embed(workspace).facts["embedded"] == 0
+
+
 def test_further_encoders_have_tables_of_their_own(workspace: Workspace) -> None:
     set_params(workspace.root / "params.yaml", {"embed.others": "[statistics-picture]"})
     ws = Workspace(workspace.root)
@@ -211,7 +230,11 @@ def test_the_statistics_know_the_mode_of_the_file(workspace: Workspace) -> None:
 def test_the_plan_says_what_is_missing_and_changes_nothing(workspace: Workspace) -> None:
     night(workspace, "n1", {"1": jpeg(1), "2": jpeg(1), "3": None})
     facts = plan_of_embedding(workspace).facts
-    assert facts == {PICTURE: {"posts": 2, "inputs": 1}, TEXT: {"posts": 3, "inputs": 3}}
+    assert facts == {
+        PICTURE: {"posts": 2, "inputs": 1},
+        TEXT: {"posts": 3, "inputs": 3},
+        "lsa-text": {"posts": 3, "inputs": 3},
+    }
     assert not workspace.exists(f"embeddings/{PICTURE}")
     embed(workspace)
     assert plan_of_embedding(workspace).facts[TEXT] == {"posts": 0, "inputs": 0}

@@ -10,7 +10,7 @@ import picture_files
 import pytest
 from picture_files import BROKEN, MOST_MEMORY, PICTURES, cut, judged, made, photo, several
 
-from flickcast.pictures import Picture, decode
+from flickcast.pictures import Picture, decode, size
 
 
 @pytest.mark.parametrize("kind", PICTURES)
@@ -19,6 +19,17 @@ def test_every_kind_of_picture_becomes_rgb(kind: str) -> None:
     picture = decode(made(kind))
     assert isinstance(picture, Picture), picture
     assert (picture.rgb.mode, picture.rgb.size, picture.mode) == ("RGB", size, mode)
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_the_size_in_the_header_is_that_of_the_picture(kind: str) -> None:
+    assert size(made(kind)) == PICTURES[kind][1]
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_picture_tells_a_size_or_the_reason_why_none(kind: str) -> None:
+    found = size(made(kind))
+    assert found == decode(made(kind)) if isinstance(found, str) else min(found) >= 1
 
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "MPO"])

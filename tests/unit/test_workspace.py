@@ -1,5 +1,9 @@
 """A workspace: how it comes to be, and who may write in it."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +49,28 @@ def test_a_second_writer_is_told_who_holds_the_workspace(tmp_path: Path) -> None
         pass
     with second.lock("flickcast embed", wait_seconds=0.1):
         pass
+
+
+def test_who_waits_for_the_workspace_is_told_at_once_for_whom(tmp_path: Path) -> None:
+    """A command stood there for ten minutes without a word."""
+    create_workspace(tmp_path)
+    command = [Path(sys.executable).with_name("flickcast"), "labels", "--workspace", tmp_path]
+    with Workspace(tmp_path).lock("flickcast train"):
+        waiting = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert waiting.stderr
+        told = waiting.stderr.readline()  # while the workspace is held
+    waiting.communicate(timeout=60)
+    assert waiting.returncode == 0
+    assert re.fullmatch(
+        rf"{re.escape(str(tmp_path))} is in use by flickcast train, process {os.getpid()}, since [-0-9]+ [:0-9]+ UTC\. "
+        r"Waiting for it, up to 600 s\.\n",
+        told,
+    )
+
+
+def test_a_free_workspace_is_taken_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    create_workspace(tmp_path)
+    for _ in range(2):
+        with Workspace(tmp_path).lock("flickcast embed"):
+            pass
+    assert capfd.readouterr().err == ""

@@ -5,8 +5,9 @@ import traceback
 from typing import NoReturn
 
 import typer
-from typer._click.exceptions import ClickException
+from typer._click.exceptions import ClickException, UsageError
 
+from flickcast.__main__ import INTERRUPTED, INTERRUPTION
 from flickcast.cli import data, forgetting, quarantine, stages, system
 from flickcast.console import say
 from flickcast.errors import FlickcastError, of_system
@@ -22,7 +23,7 @@ for part in (system, data, forgetting, quarantine, stages):
     part.register(app)
 
 
-INTERRUPTED = 130
+NOBODY_READS = 141  # as if SIGPIPE had ended it: what other commands do before `| head`
 
 
 def main() -> None:
@@ -30,19 +31,25 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="flickcast", standalone_mode=False)
         if code == INTERRUPTED:  # what Typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except FlickcastError as error:
         _stop(str(error), error.exit_code, debug)
     except ClickException as error:
-        _stop(f"{error.format_message()} Try `flickcast --help`.", 2, debug)
+        if not (message := error.format_message()):  # no command was given: the help has been shown
+            sys.exit(2)
+        command = error.ctx.command_path if isinstance(error, UsageError) and error.ctx else "flickcast"
+        _stop(f"{message}{'' if message[-1] in '.?!' else '.'} Try `{command} --help`.", 2, debug)
     except (KeyboardInterrupt, typer.Abort):
-        _stop("Interrupted. Run the same command to continue.", INTERRUPTED, debug)
-    except BrokenPipeError:
-        sys.exit(0)
-    except SystemExit:
+        _stop(INTERRUPTION, INTERRUPTED, debug)
+    except SystemExit as error:
+        cause = error.__context__  # Typer and rich leave with 1 where nobody reads what they print
+        if isinstance(cause, BrokenPipeError) and cause.filename is None:  # it has one where a stage's work broke off
+            sys.exit(NOBODY_READS)
+        if isinstance(cause, BrokenPipeError):
+            _stop(str(of_system(cause)), 1, debug)
         raise
     except BaseException as error:  # a panic in a native library is no Exception
         if isinstance(error, OSError) and error.strerror:
@@ -51,7 +58,9 @@ def main() -> None:
 
 
 def _stop(sentence: str, exit_code: int, debug: bool) -> NoReturn:
-    if debug:
-        say(traceback.format_exc())
-    say(f"flickcast: {sentence}")
-    sys.exit(exit_code)
+    try:
+        if debug:
+            say(traceback.format_exc())
+        say(f"flickcast: {sentence}")
+    finally:  # whether anybody reads it or not
+        sys.exit(exit_code)

@@ -5,13 +5,12 @@ from typing import Annotated
 
 import typer
 
+from flickcast.cli.encoders import encoders_app
 from flickcast.cli.nights import nights_table
 from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, show
 from flickcast.console import say
 from flickcast.params import night_of
 from flickcast.workspace import Workspace
-
-encoders_app = typer.Typer(no_args_is_help=True, help="Pretrained models that turn pictures and texts into vectors.")
 
 
 def demo(
@@ -47,56 +46,6 @@ def nightly(
         show({"nights": summaries}, as_json=True)
     elif summaries:
         typer.echo(nights_table(summaries))
-
-
-@encoders_app.command("list")
-def encoders_list(
-    as_json: JsonOption = False,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also the models of open_clip without weights here.")
-    ] = False,
-) -> None:
-    """Which encoders exist, what they read, how long their vectors are, and which have their weights here."""
-    from flickcast.embeddings.encoders import list_encoders
-
-    found = list(list_encoders())
-    if as_json:
-        show({"encoders": found}, as_json=True)
-        return
-    shown = [one for one in found if everything or one["here"] or not one["of_open_clip"]]
-    for one in shown:
-        typer.echo(
-            f"{one['encoder']:<32} {' and '.join(one['reads']):<17} {one['dimension'] or '':<5} "
-            f"{'here' if one['here'] else '':<5} {one['weights']:<40} {one['meaning']}"
-        )
-    if more := len(found) - len(shown):
-        say(f"and {more} more of open_clip: `flickcast encoders list --all`")
-
-
-@encoders_app.command("pull")
-def encoders_pull(
-    name: Annotated[str, typer.Argument(help="An encoder, e.g. ViT-B-32-picture, or a model of open_clip.")],
-    pretrained: Annotated[
-        str | None, typer.Option(help="Which of open_clip's weights, or another repository of the hub.")
-    ] = None,
-) -> None:
-    """Fetch an encoder's weights."""
-    from flickcast.embeddings.encoders import pull
-
-    say(f"{name}: {pull(name, pretrained)}")
-
-
-@encoders_app.command("fit")
-def encoders_fit(
-    name: Annotated[str, typer.Argument(help="An encoder that learns from the corpus, e.g. lsa-text.")],
-    workspace: WorkspaceOption = HERE,
-) -> None:
-    """Let an encoder learn from the texts known now; `flickcast embed` then makes all its vectors anew."""
-    from flickcast.stages.embedding import fit
-
-    ws = Workspace(workspace)
-    with ws.lock(f"flickcast encoders fit {name}"):
-        say(f"{name} has learned from {fit(ws, name)} posts.")
 
 
 def register(app: typer.Typer) -> None:

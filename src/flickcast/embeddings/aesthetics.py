@@ -10,7 +10,7 @@ datasets, openai-clip, pytest and pre-commit.
 from typing import TYPE_CHECKING, Any
 
 from flickcast.embeddings.protocol import Choice, Encoder, Family
-from flickcast.embeddings.timm_networks import RECIPE, NetworkEncoder, brought, find, preprocessing
+from flickcast.embeddings.timm_networks import RECIPE, NetworkEncoder, find, preprocessing
 
 if TYPE_CHECKING:
     import torch
@@ -61,11 +61,10 @@ def moments(shares: "torch.Tensor") -> "torch.Tensor":
 FAMILIES = {
     NAME: Family(
         build,
-        meaning="aesthetics: mean and standard deviation of the scores 1 to 10 (NIMA), from a file that you bring",
+        meaning="aesthetics: mean and standard deviation of the scores 1 to 10 (NIMA)",
         facts={
             "reads": ("picture",),
             "dimension": 2,
-            "here": brought,
             "bring": f"The weights of encoder {NAME} are not here, and `flickcast encoders pull {NAME}` cannot fetch "
             f"them: they are published as a pickle only (NIMA_InceptionV2_ava-b0c77c00.pth, not for commercial use, "
             f"see https://huggingface.co/chaofengc/IQA-PyTorch-Weights). Convert it with `{RECIPE}` and set "

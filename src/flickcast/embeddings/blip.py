@@ -1,17 +1,19 @@
-"""Vectors of pictures by BLIP and BLIP-2, through transformers."""
+"""Vectors of pictures by BLIP and BLIP-2, and of texts by BLIP, through transformers."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flickcast.embeddings.checkpoints import FILES, Checkpoint, find
 from flickcast.embeddings.passes import in_passes, torch_threads
-from flickcast.embeddings.protocol import Choice, Family, Kind, Sample, Vectors
+from flickcast.embeddings.protocol import Choice, Encoder, Family, Kind, Sample, Vectors
+from flickcast.embeddings.sentences import SentenceEncoder
 
 if TYPE_CHECKING:
     import torch
 
 BLIP = "blip-picture"
 BLIP_2 = "blip2-picture"
+BLIP_TEXT = "blip-text"
 # A BLIP of the base size, 768 numbers as in FAME. The hub has blip-image-captioning-base as pickle only (seen in a
 # list of May 2026).
 BLIP_REPOSITORY = "Salesforce/blip-vqa-base"
@@ -87,7 +89,16 @@ def build(name: str, choice: Choice) -> BlipEncoder:
     return BlipEncoder(checkpoint, {BLIP: BlipTower, BLIP_2: Blip2Tower}[name], choice)
 
 
+def build_of_texts(name: str, choice: Choice) -> Encoder:
+    """BLIP's encoder of texts by itself, as its contrastive part reads them: the class token, of unit length."""
+    checkpoint = find(name, choice, BLIP_REPOSITORY, _MODEL_TYPES[BLIP])
+    from flickcast.embeddings.blip_towers import BlipTextTower
+
+    return SentenceEncoder(checkpoint, choice, BlipTextTower, pooling="cls")
+
+
 FAMILIES = {
+    BLIP_TEXT: Family(build_of_texts, BLIP_REPOSITORY, FILES, "class token of BLIP's text transformer"),
     BLIP: Family(build, BLIP_REPOSITORY, FILES, "class token of BLIP's vision transformer"),
     BLIP_2: Family(build, BLIP_2_REPOSITORY, FILES, "mean of BLIP-2's queries to the picture"),
 }

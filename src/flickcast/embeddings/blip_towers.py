@@ -1,6 +1,7 @@
-"""The parts of BLIP and BLIP-2 that turn a picture into a vector, without their language models.
+"""The parts of BLIP and BLIP-2 that turn a picture or a text into vectors, without their language models.
 
-Of blip2-opt-2.7b that is a quarter of the weights: the rest is neither read nor kept. Shapes: b pictures, q queries.
+Of blip2-opt-2.7b that is a quarter of the weights: the rest is neither read nor kept. Shapes: b pictures or texts, q
+queries, n tokens.
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Blip2Config, Blip2QFormerModel, Blip2VisionModel, BlipConfig, BlipVisionModel
 from transformers.models.blip.modeling_blip import BlipPreTrainedModel
+from transformers.models.blip.modeling_blip_text import BlipTextModel
 from transformers.models.blip_2.modeling_blip_2 import Blip2PreTrainedModel
 
 
@@ -31,6 +33,22 @@ class BlipTower(BlipPreTrainedModel):
         """
         states: Tensor = self.vision_model(pixel_values=pixels).last_hidden_state
         return states[:, 0].float()
+
+
+class BlipTextTower(BlipPreTrainedModel):
+    """BLIP's text transformer without a picture to look at, as in the checkpoints for questions and for retrieval."""
+
+    _keys_to_ignore_on_load_unexpected = [".*"]  # noqa: RUF012 - as the library declares it
+
+    def __init__(self, config: BlipConfig) -> None:
+        super().__init__(config)
+        text: Any = config.text_config
+        self.text_encoder = BlipTextModel(text, add_pooling_layer=False)
+        self.post_init()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+        """(b, n) twice -> an output whose `last_hidden_state` is (b, n, dimension)."""
+        return self.text_encoder(input_ids=input_ids, attention_mask=attention_mask)
 
 
 class Blip2Tower(Blip2PreTrainedModel):

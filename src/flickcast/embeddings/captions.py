@@ -1,18 +1,19 @@
 """Captions: what BLIP-2 says of a picture when it is told the post's title and tags, as in HVLA (2024)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from flickcast.embeddings.blip import BLIP_2 as PICTURES
 from flickcast.embeddings.blip import BLIP_2_REPOSITORY, Pixels
 from flickcast.embeddings.checkpoints import FILES, Checkpoint, find, words
 from flickcast.embeddings.passes import torch_threads
-from flickcast.embeddings.protocol import Choice, Family, Kind, Sample
+from flickcast.embeddings.protocol import Choice, Family, Kind, Sample, Vectors
 from flickcast.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+Made = TypeVar("Made", list[str], Vectors)
 
 BLIP_2 = "blip2"
 
@@ -22,6 +23,7 @@ HEAD, TAIL = "Question:", " What does the image show? Answer:"
 MOST_TEXT_TOKENS = 64
 # Its authors' defaults for captions (LAVIS): five beams, no chance, at most 30 tokens.
 GENERATION = {"do_sample": False, "num_beams": 5, "max_new_tokens": 30, "min_new_tokens": 1, "length_penalty": 1.0}
+MOST_SCORED = 512  # words, evenly out of all
 # Posts in a pass.
 _ROWS = {"cpu": 2, "cuda": 32}
 
@@ -68,31 +70,52 @@ class Blip2Captioner:
 
     def generate(self, prepared: Sequence[Prepared]) -> list[str]:
         """One caption per post, in one line."""
+        return [caption for some in self._passes(prepared, self._captions) for caption in some]
+
+    def scores(self, prepared: Sequence[Prepared]) -> Vectors:
+        """(posts, words): by these a captioner is proven. A caption itself may turn on the last place of a number."""
+        import numpy as np
+
+        return np.concatenate([np.empty((0, self._words), np.float32), *self._passes(prepared, self._scores)])
+
+    def _passes(self, prepared: Sequence[Prepared], run: Callable[[dict[str, Any]], Made]) -> Iterator[Made]:
         import torch
 
-        captions: list[str] = []
         with torch.inference_mode(), torch_threads(self._threads):
             for start in range(0, len(prepared), self.rows):
                 some = list(prepared[start : start + self.rows])
                 # Always as many posts, and as many tokens: see flickcast.embeddings.passes.
-                captions += self._pass(some + some[-1:] * (self.rows - len(some)))[: len(some)]
-        return captions
+                yield run(self._batch(some + some[-1:] * (self.rows - len(some))))[: len(some)]
 
-    def _pass(self, some: list[Prepared]) -> list[str]:
+    def _batch(self, some: list[Prepared]) -> dict[str, Any]:
+        """Pictures, and questions that end at the same place."""
         import torch
 
         device, length = self._model.device, self._length
         padding = self._model.config.text_config.pad_token_id
         tokens = torch.tensor([[padding] * (length - len(post.tokens)) + post.tokens for post in some])
         mask = torch.tensor([[0] * (length - len(post.tokens)) + [1] * len(post.tokens) for post in some])
-        made = self._model.generate(
-            pixel_values=torch.stack([post.pixels for post in some]).to(device, self._model.dtype),
-            input_ids=tokens.to(device),
-            attention_mask=mask.to(device),
-            generation_config=self._settings(),
-        )
-        texts = self._tokenizer.batch_decode(made[:, length:], skip_special_tokens=True)
+        pixels = torch.stack([post.pixels for post in some]).to(device, self._model.dtype)
+        return {"pixel_values": pixels, "input_ids": tokens.to(device), "attention_mask": mask.to(device)}
+
+    def _captions(self, batch: dict[str, Any]) -> list[str]:
+        made = self._model.generate(**batch, generation_config=self._settings())
+        texts = self._tokenizer.batch_decode(made[:, self._length :], skip_special_tokens=True)
         return [_one_line(text) for text in texts]
+
+    def _scores(self, batch: dict[str, Any]) -> Vectors:
+        logits = self._model(**batch).logits[:, -1].float()
+        some = logits[:, :: self._stride][:, : self._words]
+        found: Vectors = (some - some.mean(dim=1, keepdim=True)).cpu().numpy()
+        return found
+
+    @property
+    def _words(self) -> int:
+        return int(min(MOST_SCORED, self._model.config.text_config.vocab_size))
+
+    @property
+    def _stride(self) -> int:
+        return int(self._model.config.text_config.vocab_size) // self._words
 
     @property
     def _length(self) -> int:
@@ -127,7 +150,6 @@ CAPTIONERS = {
         BLIP_2_REPOSITORY,
         FILES,
         "a caption in words (embed.captions): what BLIP-2 says of the picture, told title and tags",
-        # Words may differ in the last place between devices, so that the same weights are proven by their vectors.
-        facts={"reads": get_args(Kind), "proven_by": PICTURES},
+        facts={"reads": get_args(Kind)},
     )
 }

@@ -3,13 +3,15 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flickcast.embeddings.passes import is_out_of_memory
+from flickcast.console import say
+from flickcast.embeddings.passes import device, is_out_of_memory
 from flickcast.embeddings.protocol import Choice
-from flickcast.errors import UserError
+from flickcast.errors import TryAgainError, UserError
 
 CONFIG = "config.json"
 # What `flickcast encoders pull` fetches of a repository: weights as safetensors, and plain data.
@@ -93,11 +95,25 @@ def find(name: str, choice: Choice, repository: str, model_type: str | None) -> 
     return checkpoint
 
 
-def device() -> str:
-    """Where models compute: the graphics card if there is one."""
-    import torch
+def fetch(name: str, repository: str, files: Sequence[str]) -> Path:
+    """Download files of a repository, by patterns; where they then lie. TryAgainError without network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.utils.logging import set_verbosity_error
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    set_verbosity_error()  # it announces each of its retries
+    wanted = f"{repository}: {', '.join(files)}"
+    say(f"fetching {wanted}")
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(files)))
+    except RepositoryNotFoundError:
+        raise UserError(f"There is no repository {repository} on the Hugging Face hub for encoder {name}.") from None
+    except (OSError, RuntimeError) as error:
+        raise TryAgainError(
+            f"No connection to download the weights of encoder {name} ({wanted}) from the Hugging Face hub "
+            f"({type(error).__name__}). Try again later, or set embed.weights.{name} in params.yaml to the path of a "
+            "local copy."
+        ) from None
 
 
 def _folder(name: str, choice: Choice, repository: str) -> Path:

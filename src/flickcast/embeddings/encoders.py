@@ -1,18 +1,18 @@
 """The registry: which encoders there are by name, how each is built, and whether its weights are here."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-from flickcast.console import say
 from flickcast.embeddings import open_clip, pretrained
 from flickcast.embeddings.captions import CAPTIONERS
+from flickcast.embeddings.checkpoints import fetch
+from flickcast.embeddings.names import kinds, of_texts, part_of
 from flickcast.embeddings.pretrained import PACKAGED
 from flickcast.embeddings.protocol import Captioner, Choice, Encoder, Family, Kind, Vectors
-from flickcast.errors import TryAgainError, UserError
+from flickcast.errors import UserError
 from flickcast.params import EmbedParams
 
 __all__ = [
@@ -23,12 +23,13 @@ __all__ = [
     "choice_of",
     "families",
     "family_named",
-    "list_encoders",
     "load_captioner",
     "load_encoder",
-    "of_texts",
     "place_of",
     "pull",
+    "reads",
+    "state_of",
+    "text_of",
 ]
 
 # One file per library or idea; each has its FAMILIES by name. The models of open_clip come besides.
@@ -36,11 +37,6 @@ _MODULES = (
     *("statistics", "resnet", "aesthetics", "intrinsic", "blip", "vilt"),
     *("lsa", "glove", "sentences"),
 )
-_KINDS: dict[str, tuple[Kind, ...]] = {
-    **{"picture": ("picture",), "text": ("text",), "both": get_args(Kind)},
-    "caption": ("text",),  # a text encoder of another text
-}
-_CAPTION, _TEXT = "-caption", "-text"
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ def family_named(name: str) -> Family:
     if name in known:
         return known[name]
     if (text := of_texts(name)) != name:
-        return _of_captions(family_named(text), text)
+        return _of_part(family_named(text), text)
     if half := open_clip.model_and_kind(name):
         model, kind = half
         pretrained.check_name(model, [*known, *(f"{one}-{kind}" for one in pretrained.models())], name)
@@ -77,21 +73,23 @@ def family_named(name: str) -> Family:
 
 
 def reads(name: str) -> tuple[Kind, ...]:
-    """What an encoder reads: its name ends in it.
+    """What an encoder or a captioner reads.
 
-    >>> reads("vilt-both")
-    ('picture', 'text')
+    >>> reads("vilt-both"), reads("blip2")
+    (('picture', 'text'), ('picture', 'text'))
     """
-    return get_args(Kind) if name in CAPTIONERS else _KINDS[name.rpartition("-")[2]]
+    return get_args(Kind) if name in CAPTIONERS else kinds(name)
 
 
-def of_texts(name: str) -> str:
-    """The encoder of texts that reads captions under this name; any other name as it is.
+def text_of(name: str) -> str:
+    """How a post's words are written for an encoder: a key of step.TEXTS, or `caption`."""
+    return part_of(name) or str(family_named(name).facts.get("text", "prompt"))
 
-    >>> of_texts("sentence-caption"), of_texts("vilt-both")
-    ('sentence-text', 'vilt-both')
-    """
-    return name.removesuffix(_CAPTION) + _TEXT if name.endswith(_CAPTION) else name
+
+def state_of(name: str) -> str | None:
+    """Of an encoder that learns from the corpus: the name of its state; None for any other."""
+    facts = family_named(name).facts
+    return None if "fit" not in facts else of_texts(name) if facts.get("one_state") else name
 
 
 def place_of(name: str) -> Place:
@@ -101,11 +99,12 @@ def place_of(name: str) -> Place:
     return Place(f"embeddings/{name}", "encoder_version", "vector")
 
 
-def _of_captions(family: Family, text: str) -> Family:
-    """The same encoder of texts, for captions."""
+def _of_part(family: Family, text: str) -> Family:
+    """The same encoder of texts for a part of them. One that learns has learned from that part."""
 
     def build(name: str, choice: Choice) -> Encoder:
-        encoder = family.build(text, choice)
+        learned = "fit" in family.facts and not family.facts.get("one_state")
+        encoder = family.build(name if learned else text, choice)
         assert not isinstance(encoder, Captioner)
         encoder.name = name
         return encoder
@@ -141,44 +140,12 @@ def load_captioner(name: str, params: EmbedParams, root: Path = Path(), threads:
     return built
 
 
-def list_encoders() -> Iterator[dict[str, Any]]:
-    """Every encoder with what it reads, the length of its vectors if known, its weights, and whether these are here."""
-    packaged, *others = [
-        [
-            {
-                "encoder": f"{row['model']}-{kind}",
-                "reads": [kind],
-                "dimension": row["dimension"],
-                "weights": row["pretrained"],
-                "here": row["here"],
-                "meaning": open_clip.family(kind).meaning,
-                "of_open_clip": True,
-            }
-            for kind in get_args(Kind)
-        ]
-        for row in pretrained.list_models()
-    ]
-    yield from packaged
-    for name, family in families().items():
-        yield {
-            "encoder": name,
-            "reads": list(reads(name)),
-            "dimension": family.facts.get("dimension"),
-            "weights": family.repository or _origin(family),
-            "here": _is_here(family),
-            "meaning": family.meaning,
-            "of_open_clip": False,
-        }
-    for pair in others:
-        yield from pair
-
-
 def pull(name: str, tag: str | None) -> Path:
     """Download an encoder's weights; where they then lie. TryAgainError without network.
 
     `tag`: for a model of open_clip, which of its weights; for others, the repository if not the usual one.
     """
-    known = families()
+    known, name = families(), of_texts(name)
     if name not in known:
         half = open_clip.model_and_kind(name)
         model = half[0] if half and name not in pretrained.models() else name
@@ -190,41 +157,10 @@ def pull(name: str, tag: str | None) -> Path:
 
 
 def _download(name: str, repository: str, files: tuple[str, ...]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
-    from huggingface_hub.utils.logging import set_verbosity_error
-
-    set_verbosity_error()  # it announces each of its retries
-    wanted = f"{repository}: {', '.join(files)}"
-    say(f"fetching {wanted}")
-    try:
-        folder = Path(snapshot_download(repository, allow_patterns=list(files)))
-    except RepositoryNotFoundError:
-        raise UserError(f"There is no repository {repository} on the Hugging Face hub for encoder {name}.") from None
-    except (OSError, RuntimeError) as error:
-        raise TryAgainError(
-            f"No connection to download the weights of encoder {name} ({wanted}) from the Hugging Face hub "
-            f"({type(error).__name__}). Try again later, or set embed.weights.{name} in params.yaml to the path of a "
-            "local copy."
-        ) from None
+    folder = fetch(name, repository, files)
     if not any(folder.glob("*.safetensors")):
         raise UserError(
             f"{repository} offers no weights of encoder {name} as safetensors, and a pickle can hold code: set "
             f"embed.weights.{name} in params.yaml to another repository, or to the path of a converted copy."
         )
     return folder
-
-
-def _origin(family: Family) -> str:
-    if "fit" in family.facts:
-        return "learned from the corpus"
-    return "a file of yours" if "bring" in family.facts else "none needed"
-
-
-def _is_here(family: Family) -> bool:
-    """As far as can be told without a workspace."""
-    if family.repository is None:
-        return "bring" not in family.facts
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(family.repository, "config.json"), str)

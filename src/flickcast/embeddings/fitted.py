@@ -90,7 +90,10 @@ def load_state(name: str, root: Path) -> State:
 
     folder = folder_of(name, root)
     if not is_fitted(name, root):
-        raise UserError(f"Encoder {name} has learned nothing yet: run `flickcast encoders fit {name}`.")
+        raise UserError(
+            f"Encoder {name} has learned nothing yet: the next `flickcast embed` lets it learn if there are "
+            f"{LEAST_TEXTS} texts, as `flickcast encoders fit {name}` does."
+        )
     try:
         stored = json.loads((folder / _STATE).read_bytes())
         content = (folder / f"{stored['arrays']}.safetensors").read_bytes()

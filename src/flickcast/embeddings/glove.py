@@ -1,4 +1,5 @@
-"""Titles and tags as the mean of their words' GloVe vectors, reduced to 20 dimensions (FAME, 2025, section 3.1).
+"""Texts as the mean of their words' GloVe vectors: in 20 dimensions, as FAME (2025, section 3.1) has title and tags,
+or as long as they are in the file, as HyperFusion (2025) has them.
 
 The vectors come from a file in the authors' text format (glove.6B.300d.txt) that the user brings. It is read when the
 state is learned and not again: the mean of words is linear, so that each word's vector is projected once and a state
@@ -6,7 +7,8 @@ holds all of them in 20 dimensions, 32 MB for 400,000 words. A worker elsewhere 
 
 The 20 directions are learned from the texts known when `flickcast encoders fit glove-text` runs, or when the stage
 first finds enough of them. No label is read, but posts older than that moment are seen along directions that later ones
-helped to choose.
+helped to choose. The whole vectors depend on no text: their state is the file's content in float16 (240 MB for 400,000
+words of 300), one for all that is read with it.
 """
 
 import hashlib
@@ -20,12 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flickcast.embeddings.fitted import (
-    LEAST_TEXTS,
     Matrix,
     State,
     TooFewTextsError,
     corpus,
-    is_fitted,
     load_state,
     readable,
     save_state,
@@ -34,6 +34,7 @@ from flickcast.embeddings.fitted import (
 from flickcast.embeddings.protocol import Choice, Encoder, Family, Kind, Sample, Vectors
 from flickcast.errors import UserError
 
+REDUCED, WHOLE = "glove-text", "glove300-text"
 _DIMENSIONS = 20
 _WORD = re.compile(r"[^\W_]+")
 _LINES = 5000  # parsed at a time: 14 MB of text
@@ -49,6 +50,7 @@ class GloveEncoder:
     def __init__(self, name: str, state: State) -> None:
         self.name = name
         self.version = state.version
+        self.learned_from: int | None = state.facts.get("texts")
         self._vectors = state.arrays["vectors"]  # (words, dimension)
         self.dimension = self._vectors.shape[1]
         self._rows = {word: row for row, word in enumerate(state.facts["words"])}
@@ -72,7 +74,7 @@ def fit(texts: Iterable[str | None], folder: Path, choice: Choice) -> None:
     UserError without a file or with one that is damaged; TooFewTextsError if the texts have too few of its words.
     """
     known = corpus(texts)
-    path = _file(choice)
+    path = _file(choice, REDUCED)
     used = {word for text in known for word in _WORD.findall(text)}
     rows: dict[str, int] = {}
     kept: list[Matrix] = []
@@ -83,6 +85,15 @@ def fit(texts: Iterable[str | None], folder: Path, choice: Choice) -> None:
     words, projected = _projected(path, components)
     facts = {"kind": "glove", "file_sha256": _sha256(path), "texts": len(known), "words": words}
     save_state(folder, facts, {"vectors": projected, "components": components})
+
+
+def take_whole(texts: Iterable[str | None], folder: Path, choice: Choice) -> None:
+    """Keep the file's vectors as they are, whatever the texts. UserError without a file or with one that is damaged."""
+    path = _file(choice, WHOLE)
+    rows: dict[str, int] = {}
+    vectors = [found[_new(words, rows)].astype(np.float16) for words, found in _blocks(path)]
+    facts = {"kind": "glove", "file_sha256": _sha256(path), "words": list(rows)}
+    save_state(folder, facts, {"vectors": np.concatenate(vectors)})
 
 
 def build(name: str, choice: Choice) -> Encoder:
@@ -191,12 +202,12 @@ def _numbers(parts: list[bytes]) -> Matrix | None:
     return found if len(found) and np.isfinite(found).all() else None
 
 
-def _file(choice: Choice) -> Path:
+def _file(choice: Choice, name: str) -> Path:
     if choice.weights is None:
-        raise UserError(_BRING)
+        raise UserError(_bring(name))
     path = choice.root / choice.weights
     if not path.is_file():
-        raise UserError(f"embed.weights names {path} for glove-text, which is not there; correct it in params.yaml.")
+        raise UserError(f"embed.weights names {path} for {name}, which is not there; correct it in params.yaml.")
     return path
 
 
@@ -205,24 +216,23 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-_BRING = (
-    "Encoder glove-text needs a file of GloVe vectors, such as glove.6B.300d.txt of "
-    "https://nlp.stanford.edu/projects/glove, which `flickcast encoders pull glove-text` cannot fetch: name its path "
-    "in params.yaml, embed.weights: {glove-text: PATH}."
-)
+def _bring(name: str) -> str:
+    return (
+        f"Encoder {name} needs a file of GloVe vectors, such as glove.6B.300d.txt of "
+        f"https://nlp.stanford.edu/projects/glove, which `flickcast encoders pull {name}` cannot fetch: name its path "
+        f"in params.yaml, embed.weights: {{{name}: PATH}}."
+    )
+
 
 FAMILIES = {
-    "glove-text": Family(
+    REDUCED: Family(
         build,
-        meaning="the mean of the words' GloVe vectors, from a file you bring, in 20 dimensions learned from the corpus",
-        facts={
-            "reads": ("text",),
-            "text": "words",
-            "dimension": _DIMENSIONS,
-            "fit": fit,
-            "bring": _BRING,
-            "least_texts": LEAST_TEXTS,
-            "here": lambda choice: is_fitted("glove-text", choice.root),
-        },
-    )
+        meaning="the mean of the words' GloVe vectors, in 20 dimensions learned from the corpus",
+        facts={"reads": ("text",), "text": "words", "dimension": _DIMENSIONS, "fit": fit, "bring": _bring(REDUCED)},
+    ),
+    WHOLE: Family(
+        build,
+        meaning="the mean of the words' GloVe vectors, as long as they are in the file",
+        facts={"reads": ("text",), "text": "words", "fit": take_whole, "one_state": True, "bring": _bring(WHOLE)},
+    ),
 }

@@ -7,7 +7,7 @@ and Wang (2019) take as a feature. The authors' weights are a pickle, so the use
 from typing import Any
 
 from flickcast.embeddings.protocol import Choice, Encoder, Family
-from flickcast.embeddings.timm_networks import RECIPE, NetworkEncoder, brought, find, pooled, preprocessing
+from flickcast.embeddings.timm_networks import RECIPE, NetworkEncoder, find, pooled, preprocessing
 
 NAME = "iipa-picture"
 
@@ -36,11 +36,10 @@ def build(name: str, choice: Choice) -> Encoder:
 FAMILIES = {
     NAME: Family(
         build,
-        meaning="intrinsic popularity: what the picture alone would bring on Instagram, from a file that you bring",
+        meaning="intrinsic popularity: what the picture alone would bring on Instagram",
         facts={
             "reads": ("picture",),
             "dimension": 1,
-            "here": brought,
             "bring": f"The weights of encoder {NAME} are not here, and `flickcast encoders pull {NAME}` cannot fetch "
             f"them: their authors offer a pickle only (model-resnet50.pth, see "
             f"https://github.com/dingkeyan93/Intrinsic-Image-Popularity). Convert it with `{RECIPE}` and set "

@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from flickcast.embeddings import open_clip_tokenizers
+from flickcast.embeddings.checkpoints import fetch
 from flickcast.errors import TryAgainError, UserError, nearest
 
 # Trained by scripts/train_tiny_clip.py on pictures of the simulated world: for the demo and the tests only.
@@ -28,8 +30,8 @@ class EncoderFiles:
     weights: Path
     tag: dict[str, Any]
 
-    def open(self, device: str, number_type: str = "float32") -> tuple[Any, Any, Any]:
-        """The model, its preprocessing and its tokenizer. UserError if the weights are not this model's."""
+    def open(self, device: str, number_type: str = "float32") -> tuple[Any, Any]:
+        """The model and its preprocessing. UserError if the weights are not this model's."""
         import open_clip
         from safetensors import SafetensorError
 
@@ -48,7 +50,7 @@ class EncoderFiles:
         except (SafetensorError, RuntimeError) as error:
             problem = str(error).strip().splitlines()[0]
             raise UserError(f"{self.weights} does not hold weights of encoder {self.name}: {problem}") from None
-        return model.eval(), preprocess, open_clip.get_tokenizer(self.name)
+        return model.eval(), preprocess
 
     def dimension(self) -> int:
         """How long its vectors are."""
@@ -93,7 +95,9 @@ def list_models() -> list[dict[str, Any]]:
     for name, pretrained in open_clip.list_pretrained():
         tag = open_clip.get_pretrained_cfg(name, pretrained)
         if tag.get("hf_hub") and not _needs_transformers(name):
-            here = _cached(tag) is not None
+            weights = _cached(tag)
+            own = open_clip_tokenizers.repository(name) is None
+            here = weights is not None and (own or open_clip_tokenizers.folder(name, weights) is not None)
             found.append({"model": name, "pretrained": pretrained, "dimension": _dimension(name), "here": here})
     return found
 
@@ -113,7 +117,9 @@ def check_name(model: str, known: Sequence[str], asked: str) -> None:
     if model in models():
         return
     if model in open_clip.list_models():
-        raise UserError(f"Encoder {asked} reads texts with a tokenizer that open_clip would download; choose another.")
+        raise UserError(
+            f"Encoder {asked} reads texts with a model of transformers that open_clip would download; choose another."
+        )
     lower = {one.lower(): one for one in known}
     close = lower[get_close_matches(asked.lower(), lower, n=1, cutoff=0)[0]]
     raise UserError(f"There is no encoder '{asked}'; did you mean '{close}'? `flickcast encoders list` shows all.")
@@ -131,6 +137,8 @@ def pull(name: str, pretrained: str | None) -> Path:
 
     set_verbosity_error()  # it announces each of its retries
     repository, file = _hub_place(tag)
+    if (tokenizer := open_clip_tokenizers.repository(name)) is not None:
+        fetch(f"{name}-text", tokenizer, open_clip_tokenizers.FILES)
     try:
         return Path(download_pretrained_from_hf(repository, filename=file))
     except FileNotFoundError as error:
@@ -166,11 +174,10 @@ def _dimension(name: str) -> int:
 
 
 def _needs_transformers(name: str) -> bool:
-    """Whether the text side is not open_clip's own; such a tokenizer would be downloaded when first used."""
+    """Whether the text side is not open_clip's own; its configuration would be downloaded when first used."""
     import open_clip
 
-    text = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
-    return "hf_model_name" in text or "hf_tokenizer_name" in text or "siglip" in name.lower()
+    return "hf_model_name" in (open_clip.get_model_config(name) or {}).get("text_cfg", {})
 
 
 def _tag(name: str, pretrained: str | None) -> dict[str, Any]:

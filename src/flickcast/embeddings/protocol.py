@@ -59,6 +59,10 @@ class Captioner(Protocol):
         """One caption per prepared post; the same one whatever the others are."""
         ...
 
+    def scores(self, prepared: Sequence[Any]) -> Vectors:
+        """One row per prepared post: what the model thinks of some words as the first of the caption, mean zero."""
+        ...
+
 
 @dataclass(frozen=True)
 class Choice:

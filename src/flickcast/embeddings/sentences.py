@@ -38,13 +38,14 @@ class SentenceEncoder:
     reads: tuple[Kind, ...] = ("text",)
     shortest_edge: int | None = None
 
-    def __init__(self, checkpoint: Checkpoint, choice: Choice) -> None:
+    def __init__(self, checkpoint: Checkpoint, choice: Choice, model: Any = None, pooling: str | None = None) -> None:
+        """`model`: the class that opens the checkpoint, by default AutoModel; `pooling`: if it is not for it to say."""
         from transformers import AutoTokenizer
 
         self.name = checkpoint.name
         self._threads = choice.threads
         declared = _declared(checkpoint.folder)
-        self._model = checkpoint.model(_AutoModelWithoutPooler, choice)
+        self._model = checkpoint.model(model or _AutoModelWithoutPooler, choice)
         tokenizer = checkpoint.tokenizer(AutoTokenizer, self._model.config.get_text_config().vocab_size)
         self._model.config.use_cache = False
         self._tokenizer = _plain(tokenizer, checkpoint)
@@ -54,7 +55,7 @@ class SentenceEncoder:
         self._most = _most_tokens(self._model.config, tokenizer, declared)
         with torch_threads(self._threads):
             self.dimension, is_decoder = _tried(self._model, self._most, checkpoint)
-        self._pooling = declared["pooling"] or ("lasttoken" if is_decoder else "mean")
+        self._pooling = pooling or declared["pooling"] or ("lasttoken" if is_decoder else "mean")
         self.rows = _ROWS[self._model.device.type]
         self.version = checkpoint.version(
             {
@@ -205,12 +206,13 @@ def _tried(model: Any, most: int, checkpoint: Checkpoint) -> tuple[int, bool]:
     import torch
 
     tokens = torch.tensor([[1, 2, 3, 4], [1, 5, 6, 7]], device=model.device)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    text = model.config.get_text_config()
+    positions, padding = getattr(text, "max_position_embeddings", None), getattr(text, "pad_token_id", None) or 0
     try:
         with torch.inference_mode():
             hidden = model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state
             if positions is not None and positions < most + 16:  # some count their positions from 2
-                longest = torch.full((1, most), (model.config.pad_token_id or 0) + 1, device=model.device)
+                longest = torch.full((1, most), padding + 1, device=model.device)
                 model(input_ids=longest, attention_mask=torch.ones_like(longest))
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         problem = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -229,5 +231,5 @@ FAMILIES = {
         "any language model of transformers, by default a small sentence encoder",
     ),
     "bert-text": _family("google-bert/bert-base-uncased", "BERT, the mean of its tokens"),
-    "gemma-text": _family("google/gemma-2b", "Gemma, its last token (HVLA, 2024)"),
+    "gemma-text": _family("google/gemma-2b", "Gemma, its last token"),
 }

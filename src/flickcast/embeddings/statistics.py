@@ -122,6 +122,6 @@ FAMILIES = {
     "statistics-picture": Family(
         build,
         meaning="plain numbers: size, mode, light, colours, sharpness; no weights",
-        facts={"reads": ("picture",), "dimension": len(STATISTICS), "columns": STATISTICS, "here": lambda _: True},
+        facts={"reads": ("picture",), "dimension": len(STATISTICS), "columns": STATISTICS},
     )
 }

@@ -37,7 +37,13 @@ def plain(title: str | None, tags: Sequence[str] | None) -> str:
     return " ".join([*([title] if title else []), *(tags or ())])
 
 
-TEXTS: dict[str, Callable[[str | None, Sequence[str] | None], str]] = {"prompt": prompt, "words": plain}
+# By what of a post's words an encoder reads.
+TEXTS: dict[str, Callable[[str | None, Sequence[str] | None], str]] = {
+    "prompt": prompt,
+    "words": plain,
+    "title": lambda title, tags: title or "",
+    "tags": lambda title, tags: ", ".join(tags or ()),
+}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flickcast.embeddings.passes import in_passes, torch_threads
+from flickcast.embeddings.passes import device, in_passes, on_device, torch_threads
 from flickcast.embeddings.protocol import Choice, Family, Kind, Sample, Vectors
 from flickcast.errors import UserError
 
@@ -88,11 +88,6 @@ def find(name: str, choice: Choice, family: Family, architecture: str) -> Weight
     return _configured(name, configuration, weights, architecture)
 
 
-def brought(choice: Choice) -> bool:
-    """Whether the user's own weights lie where params.yaml says; for encoders whose weights nobody offers."""
-    return choice.weights is not None and (choice.root / choice.weights).exists()
-
-
 def preprocessing(network: "torch.nn.Module", weights: Weights, **changes: Any) -> dict[str, Any]:
     """How timm prepares pictures for this network: its own rule, what the weights say, and then the changes."""
     from timm.data.config import resolve_data_config
@@ -123,7 +118,7 @@ class NetworkEncoder:
         settings = [weights.architecture, data, choice.number_type, dimension]
         stamp = weights.digest() + json.dumps(settings, sort_keys=True)
         self.version = hashlib.sha256(stamp.encode()).hexdigest()[:16]
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = device()
         self.rows = _ROWS[self._device]
         self._type = getattr(torch, choice.number_type)
         self._threads = choice.threads
@@ -154,14 +149,13 @@ class NetworkEncoder:
         with torch.inference_mode(), torch_threads(self._threads):
             return in_passes(prepared, self.rows, self._pass, self.dimension)
 
-    def _pass(self, prepared: "Sequence[torch.Tensor]") -> Vectors:
+    def _pass(self, prepared: "Sequence[torch.Tensor]") -> "torch.Tensor":
         """Exactly `rows` pictures through the network."""
         import torch
 
-        pictures = (torch.stack(list(prepared)).to(self._device).float() - self._mean) / self._deviation
+        pictures = (on_device(prepared, self._device).float() - self._mean) / self._deviation
         pictures = pictures.to(self._type, memory_format=torch.channels_last)
-        found: Vectors = self._apply(pictures).float().cpu().numpy()
-        return found
+        return self._apply(pictures).float()
 
 
 def pooled(network: Any) -> "Callable[[torch.Tensor], torch.Tensor]":

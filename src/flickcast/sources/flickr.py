@@ -95,6 +95,7 @@ class FlickrSource:
         unlisted, gone, uncounted = self._unlisted(route, memory, found)
         people = People(self.session, self._params, found.owners, memory, span.until)
         people.ask()
+        walk.check_again()
         posts, rejected = found.posts(self.session.moment)  # dated now that most answers have told the time
         notes = [*walk.notes(), *found.notes(), *people.notes()]
         if uncounted:

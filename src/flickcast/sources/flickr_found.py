@@ -36,7 +36,9 @@ class Memory:
     posts: pl.DataFrame = field(
         default_factory=lambda: TABLES["posts"].empty().select("post_id", "user_id", "posted_at")
     )
-    users: pl.DataFrame = field(default_factory=lambda: TABLES["users"].empty().select("user_id", "observed_at"))
+    users: pl.DataFrame = field(
+        default_factory=lambda: TABLES["users"].empty().select("user_id", "observed_at", "photo_count")
+    )
     tombstones: pl.DataFrame = field(default_factory=TABLES["tombstones"].empty)
     forgotten: Forgotten = field(default_factory=Forgotten)
     posts_per_second: Sequence[float] | None = None  # by hour of the day, as earlier nights found it

@@ -5,15 +5,13 @@ Several in a row mean that the host is down: that ends the night, which is then 
 """
 
 import hashlib
-import io
 import re
-import warnings
 
 import httpx
 
 from flickcast.console import printable
 from flickcast.errors import TryAgainError
-from flickcast.pictures import FORMATS
+from flickcast.pictures import size
 from flickcast.sources.budget import Budget
 from flickcast.sources.pictures import MAX_BYTES, NoPictureError
 from flickcast.sources.web import LOOPBACK, Deadlines, Patience, TooLargeError, TroubleError, Web, port_of, retry_after
@@ -98,10 +96,11 @@ class ImageClient:
     def _check(self, content: bytes, expected: tuple[int, int] | None) -> None:
         if hashlib.sha256(content).hexdigest() in KNOWN_PLACEHOLDERS:
             raise NoPictureError("stands in for pictures that are gone", content)
-        size = _size(content)
-        if expected and size and any(abs(a - b) > ROUNDING_PIXELS for a, b in zip(size, expected, strict=True)):
+        if expected is None or isinstance(found := size(content), str):
+            return  # whoever decodes it finds the reason, too
+        if any(abs(a - b) > ROUNDING_PIXELS for a, b in zip(found, expected, strict=True)):
             raise NoPictureError(
-                f"has {size[0]} x {size[1]} pixels, not the {expected[0]} x {expected[1]} told", content
+                f"has {found[0]} x {found[1]} pixels, not the {expected[0]} x {expected[1]} told", content
             )
 
     def _giving_up(self, host: str, error: TroubleError) -> Exception:
@@ -113,18 +112,3 @@ class ImageClient:
         return TryAgainError(
             f"{self._failed} pictures in a row were not to be had: {tried}. Nothing is lost: try later."
         )
-
-
-def _size(content: bytes) -> tuple[int, int] | None:
-    """Width and height that the file tells; None where it tells none, which whoever decodes it will find, too."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return image.size
-    except MemoryError:
-        raise
-    except Exception:  # broken files make Pillow raise nearly anything
-        return None

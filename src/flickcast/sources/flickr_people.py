@@ -30,8 +30,10 @@ class People:
         self._params = params
         self._rows: dict[str, Row] = {}
         self._gone: list[Row] = []
+        self._skipped: list[Row] = []
         self._waiting = self._failing = 0
         self._at = at
+        self._with_numbers = set(memory.users.drop_nulls("photo_count")["user_id"])
         self._new, self._stale = _whom_to_ask(owners, memory, at - timedelta(days=params.user_refresh_days))
 
     def ask(self) -> None:
@@ -49,8 +51,8 @@ class People:
                 self._rows[user_id]["following"] = count(answer.content.get("total"))
 
     def rows(self) -> pl.DataFrame:
-        """Rows of `users`."""
-        return frame("users", list(self._rows.values()))
+        """Rows of `users`; one without any number for who is not for us, so that they are not asked for every night."""
+        return frame("users", [*self._rows.values(), *self._skipped])
 
     def tombstones(self) -> pl.DataFrame:
         """Accounts that are gone."""
@@ -65,6 +67,11 @@ class People:
         lines = []
         if self._gone:
             lines.append(f"{len(self._gone)} users are gone: their numbers stay unknown.")
+        if self._skipped:
+            lines.append(
+                f"{len(self._skipped)} users are not shown to us: they are asked for again after "
+                f"{self._params.user_refresh_days} days."
+            )
         if self._failing:
             lines.append(
                 f"{self._failing} users wait for the next night: the service answers others and fails at them."
@@ -85,6 +92,8 @@ class People:
                 self._gone.append(tombstone("user", user_id, self._at))
             elif answer is Verdict.RETRY:
                 self._failing += 1
+            elif answer is Verdict.SKIP and user_id not in self._with_numbers:  # numbers of before stay the latest
+                self._skipped.append({"user_id": user_id, "observed_at": self._at})
             elif isinstance(answer, Answer):
                 row = user_from_person(answer.content, self._session.moment(answer))
                 self._rows[user_id] = row | {"user_id": user_id}

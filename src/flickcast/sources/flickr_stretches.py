@@ -88,6 +88,16 @@ def merged(wanted: Iterable[Stretch]) -> list[Stretch]:
     return joined
 
 
+def uncovered(covered: Iterable[Span], since: datetime, until: datetime) -> list[Span]:
+    """The parts of [since, until) that none of these spans holds, oldest first."""
+    gaps, reached = [], since
+    for one in sorted(covered, key=lambda span: span.since):
+        if reached < min(one.since, until):
+            gaps.append(Span(reached, min(one.since, until)))
+        reached = max(reached, one.until)
+    return gaps + ([Span(reached, until)] if reached < until else [])
+
+
 def sampled(wanted: list[Stretch], sampling: SamplingParams, seed: int) -> list[Stretch]:
     """What the sampling design leaves of it: for `hours` a part of every hour, the same whoever asks and whenever."""
     if sampling.design != "hours":

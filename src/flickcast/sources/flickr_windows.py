@@ -56,7 +56,7 @@ class Walk:
     losses: list[tuple[Stretch, int, int]] = field(default_factory=list)
     broken: list[Stretch] = field(default_factory=list)
     unknown_users: set[str] = field(default_factory=set)
-    _is_over: bool = False
+    _told_over: Answer | None = None
     _broken_in_a_row: int = 0
     _working: tuple[Stretch, Filters] | None = None
     _failure: str = ""
@@ -159,11 +159,20 @@ class Walk:
                 **filters,
             )
             now = answer.at or answer.received_at
-            self._is_over = self._is_over or now >= self.night_ends
-            if self._is_over:
+            if now >= self.night_ends:
+                self._told_over = self._told_over or answer
+            if self._told_over:
                 return answer
+        raise self._too_early(now)
+
+    def check_again(self) -> None:
+        """UserError if the answer that told that the night is over was alone: call it when most have told the time."""
+        if self._told_over and (now := self.session.moment(self._told_over)) < self.night_ends:
+            raise self._too_early(now)
+
+    def _too_early(self, now: datetime) -> UserError:
         self.session.done()  # asked again later, the night must not be told the same from the journal
-        raise UserError(
+        return UserError(
             f"the night is not over: it ends at {self.night_ends:%Y-%m-%d %H:%M} and the service's clock reads "
             f"{now:%Y-%m-%d %H:%M} UTC. Ask for an earlier night, or again later; nothing was stored."
         )

@@ -13,7 +13,7 @@ from flickcast.errors import UserError
 from flickcast.expectations import plan, posts_per_second, shortness
 from flickcast.records import StageReport
 from flickcast.settings import load_settings
-from flickcast.sources.flickr_stretches import Route, Span
+from flickcast.sources.flickr_stretches import Route, Span, uncovered
 from flickcast.stages.intake import store
 from flickcast.stages.retention import fetch_again, let_go
 from flickcast.watchdog import watchdog
@@ -73,11 +73,13 @@ def _ask_for(ws: Workspace, night: date, journal: Path) -> StageReport:
     span = night_span(ws, night)
     with asking as source:
         batch = source.night(span, _memory(ws, past))
-        short = [*shortness(batch.facts, past), *_given_up(ws, night)]
-        batch = replace(batch, facts=batch.facts | {"short": short})
+        gaps = newly_given_up(ws, night)
+        short = [*shortness(batch.facts, past), *map(_not_asked_for, gaps)]
+        given_up = [[gap.since.isoformat(), gap.until.isoformat()] for gap in gaps]
+        batch = replace(batch, facts=batch.facts | {"short": short, "given_up": given_up})
         report = store(ws, batch, night.isoformat(), night_bounds(night)[1], part=night.isoformat())
         source.session.done()
-    _discard_journals(journal.parent, span, ws.manifest("ingest").batches)
+    _discard_journals(journal.parent, night, ws.manifest("ingest").batches)
     facts = {"planned": planned(ws, night), "hours_taken": round((time.monotonic() - started) / 3600, 2)}
     return StageReport("ingest", report.facts | facts, report.notes)
 
@@ -109,43 +111,53 @@ def planned(ws: Workspace, night: date) -> dict[str, Any]:
 
 
 def night_span(ws: Workspace, night: date) -> Span:
-    """What a night takes in: its day, and before it what nights that were missed have left, up to `catch_up_days`.
+    """What a night takes in: its day, and all from the first gap on that missed nights have left, up to
+    `catch_up_days` before it.
 
     What earlier nights have covered stands in the manifest: that is the cursor, and it moves when a night is stored.
     """
     start, end = night_bounds(night)
-    covered_until = _covered_until(ws, start)
-    if covered_until is None:
-        return Span(start, end)
-    return Span(max(covered_until, start - timedelta(days=ws.params.ingest.catch_up_days)), end)
+    gaps = uncovered(_told_spans(ws)[0], _horizon(ws, start), start)
+    return Span(gaps[0].since if gaps else start, end)
 
 
-def _covered_until(ws: Workspace, start: datetime) -> datetime | None:
-    """Where what is covered ends before a night; None where that is the night itself, and for the first of all."""
-    covered = [
-        (datetime.fromisoformat(facts["since"]), datetime.fromisoformat(facts["until"]))
-        for facts in ws.manifest("ingest").batches.values()
-        if "until" in facts
-    ]
-    earlier = [until for _, until in covered if until <= start]
-    return max(earlier) if earlier and not any(since < start < until for since, until in covered) else None
-
-
-def _given_up(ws: Workspace, night: date) -> list[str]:
-    """A gap before the night that is too long to be made up for."""
-    since, covered_until = night_span(ws, night).since, _covered_until(ws, night_bounds(night)[0])
-    if covered_until is None or covered_until >= since:
+def newly_given_up(ws: Workspace, night: date) -> list[Span]:
+    """The gaps that are too long before a night to be made up for, and that no night before has told of."""
+    covered, told = _told_spans(ws)
+    if not covered:
         return []
-    return [
-        f"uploads from {covered_until:%Y-%m-%d %H:%M} to {since:%Y-%m-%d %H:%M} were not asked for "
+    first = min(one.since for one in covered)
+    return uncovered([*covered, *told], first, _horizon(ws, night_bounds(night)[0]))
+
+
+def _horizon(ws: Workspace, start: datetime) -> datetime:
+    """Where the time begins that a night makes up for: nothing is missing before the first night of all."""
+    earliest = start - timedelta(days=ws.params.ingest.catch_up_days)
+    return max(earliest, min((one.since for one in _told_spans(ws)[0]), default=start))
+
+
+def _told_spans(ws: Workspace) -> tuple[list[Span], list[Span]]:
+    """What stored nights have covered, and the gaps that they gave up."""
+    nights = [facts for facts in ws.manifest("ingest").batches.values() if "until" in facts]
+    given_up = [gap for facts in nights for gap in facts.get("given_up", ())]
+    return [_span(facts["since"], facts["until"]) for facts in nights], [_span(*gap) for gap in given_up]
+
+
+def _span(since: str, until: str) -> Span:
+    return Span(datetime.fromisoformat(since), datetime.fromisoformat(until))
+
+
+def _not_asked_for(gap: Span) -> str:
+    return (
+        f"uploads from {gap.since:%Y-%m-%d %H:%M} to {gap.until:%Y-%m-%d %H:%M} were not asked for "
         "(ingest.catch_up_days); `flickcast nightly --date` does that, day by day"
-    ]
+    )
 
 
-def _discard_journals(folder: Path, span: Span, stored: Collection[str]) -> None:
-    """Of nights that are stored, or given up and whose uploads this night took in: raw answers name people."""
+def _discard_journals(folder: Path, night: date, stored: Collection[str]) -> None:
+    """Of nights that are stored, and of all older ones, taken in by this night or given up: raw answers name people."""
     for path in folder.glob("*.journal"):
-        if path.stem in stored or f"{span.since:%Y-%m-%d}" <= path.stem < f"{span.until:%Y-%m-%d}":
+        if path.stem in stored or path.stem <= night.isoformat():
             path.unlink(missing_ok=True)
 
 
@@ -162,7 +174,7 @@ def _memory(ws: Workspace, past: list[dict[str, Any]]) -> "Memory":
 
     return Memory(
         posts=_posts(ws).collect(),
-        users=ws.read("users", ("user_id", "observed_at")),
+        users=ws.read("users", ("user_id", "observed_at", "photo_count")),
         tombstones=ws.read("tombstones"),
         forgotten=ws.forgotten(),
         posts_per_second=posts_per_second(past),

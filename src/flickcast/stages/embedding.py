@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 RATES = "embedding-rates.json"  # of this machine, by encoder: inputs per second of the last run that took a while
+MUCH_MORE = 10  # times as many texts as an encoder learned from
 LEAST_SECONDS = 1.0  # a shorter run says little about the next
 NO_PICTURES = "No pictures here: nothing to embed."
 
@@ -53,6 +54,7 @@ def embed(ws: Workspace, run: "Run | None" = None) -> StageReport:
             found = _embed_with(ws, appender, name, run, refused)
             facts["encoders"][name] = found
             facts["embedded"] += found["embedded"]
+            notes += _about_learning_again(name, found)
             notes += about_fetching_again(ws, name)
         note_finished(ws, appender)
     facts["quarantined"] = len(refused)
@@ -84,10 +86,11 @@ def plan_of_embedding(ws: Workspace) -> StageReport:
 
 def _nothing_to_do(ws: Workspace, name: str) -> str | None:
     """Why an encoder is left out where there are no pictures: the pair is for posts that have one."""
-    from flickcast.embeddings.encoders import family_named, of_texts, reads
+    from flickcast.embeddings.encoders import family_named, reads
+    from flickcast.embeddings.names import part_of
 
     family_named(name)
-    of_captions = of_texts(name) != name
+    of_captions = part_of(name) == "caption"
     if of_captions and ws.params.embed.captions is None:
         raise UserError(f"params.yaml names {name} in embed.others, but no captioner as embed.captions (blip2).")
     needs_pictures = "picture" in reads(name) or name in ws.params.embed.pair or of_captions
@@ -98,10 +101,9 @@ def _nothing_to_do(ws: Workspace, name: str) -> str | None:
 def _fit(ws: Workspace, name: str) -> str | None:
     """Let an encoder learn from the corpus, once, as soon as there is enough of it; why it could not, otherwise."""
     from flickcast.embeddings import fitted
-    from flickcast.embeddings.encoders import family_named, of_texts
+    from flickcast.embeddings.encoders import state_of
 
-    name = of_texts(name)
-    if "fit" not in family_named(name).facts or fitted.is_fitted(name, ws.root):
+    if (state := state_of(name)) is None or fitted.is_fitted(state, ws.root):
         return None
     try:
         fit(ws, name)
@@ -116,17 +118,25 @@ def fit(ws: Workspace, name: str) -> int:
     UserError if it is none that learns, or if the texts are too few.
     """
     from flickcast.embeddings import fitted
-    from flickcast.embeddings.encoders import choice_of, family_named
+    from flickcast.embeddings.encoders import choice_of, family_named, state_of
+
+    if (state := state_of(name)) is None:
+        raise UserError(f"Encoder {name} learns nothing from the corpus: there is nothing to fit.")
+    texts = texts_of(ws, name)
+    choice = choice_of(name, ws.params.embed, ws.root)
+    family_named(name).facts["fit"](texts, fitted.folder_of(state, ws.root), choice)
+    return len(texts)
+
+
+def texts_of(ws: Workspace, name: str) -> list[str]:
+    """All that an encoder of texts would read now."""
+    from flickcast.embeddings.encoders import text_of
     from flickcast.embeddings.step import TEXTS
 
-    facts = family_named(name).facts
-    if "fit" not in facts:
-        raise UserError(f"Encoder {name} learns nothing from the corpus: there is nothing to fit.")
-    write = TEXTS[facts.get("text", "prompt")]
+    if (kind := text_of(name)) == "caption":
+        return ws.read("captions", ("caption",))["caption"].drop_nulls().to_list()
     posts = ws.read("posts", ("title", "tags"))
-    texts = (write(title, tags) for title, tags in posts.iter_rows())
-    facts["fit"](texts, fitted.folder_of(name, ws.root), choice_of(name, ws.params.embed, ws.root))
-    return posts.height
+    return [TEXTS[kind](title, tags) for title, tags in posts.iter_rows()]
 
 
 @dataclass(frozen=True)
@@ -167,7 +177,20 @@ def _embed_with(ws: Workspace, appender: Appender, name: str, run: "Run | None",
     inputs = sum(shard.inputs.height for shard in plan.shards)
     facts["per_second"] = round(inputs / facts["seconds"], 1) if inputs and facts["seconds"] else None
     _keep_rate(ws, name, inputs, facts["seconds"])
+    if (learned_from := getattr(encoder, "learned_from", None)) is not None:
+        facts["learned_from"] = learned_from
     return facts
+
+
+def _about_learning_again(name: str, found: Facts) -> list[str]:
+    """That an encoder knows little of what has come since it learned; it never learns again unasked."""
+    texts, learned_from = found["known"] + found["embedded"], found.get("learned_from", 0)
+    if not learned_from or texts < MUCH_MORE * learned_from:
+        return []
+    return [
+        f"{name} learned from {learned_from} texts, and there are {texts} now: `flickcast encoders fit {name}` lets it "
+        "learn from all, after which its vectors are computed anew."
+    ]
 
 
 def _rows(encoder: "Encoder | Captioner", shard: "Shard", result: "Result") -> pl.DataFrame:
@@ -216,21 +239,12 @@ def _load(root: Path, ws: Workspace, name: str) -> "Encoder | Captioner":
 
 
 def _proven(root: Path, ws: Workspace, name: str, *, may_write: bool = True) -> "Encoder | Captioner":
-    """An encoder whose canaries come out as they did before; of a captioner, the part that sees is proven."""
+    """An encoder, or a captioner, whose canaries come out as they did before."""
     from flickcast.embeddings import canary
-    from flickcast.embeddings.encoders import choice_of, family_named
-    from flickcast.embeddings.protocol import Captioner
+    from flickcast.embeddings.encoders import choice_of
 
-    choice = choice_of(name, ws.params.embed, root)
-    if other := family_named(name).facts.get("proven_by"):
-        seeing = family_named(other).build(other, choice)
-        assert not isinstance(seeing, Captioner)
-        canary.prove(seeing, choice, may_write=may_write)
-        del seeing  # both would be in memory
-        return _load(root, ws, name)
     encoder = _load(root, ws, name)
-    assert not isinstance(encoder, Captioner)
-    canary.prove(encoder, choice, may_write=may_write)
+    canary.prove(encoder, choice_of(name, ws.params.embed, root), may_write=may_write)
     return encoder
 
 
@@ -254,10 +268,10 @@ def _plan(ws: Workspace, appender: Appender, encoder: "Encoder | Captioner") -> 
 
 def _readers_of(ws: Workspace, table: str) -> list[str]:
     """The tables of vectors that were made of this one's words."""
-    from flickcast.embeddings.encoders import of_texts
+    from flickcast.embeddings.names import part_of
 
     made = [name for name in ws.manifest("embed").parts if name.startswith("embeddings/")]
-    return [name for name in made if table == "captions" and of_texts(name) != name]
+    return [name for name in made if table == "captions" and part_of(name) == "caption"]
 
 
 def _stored(ws: Workspace, name: str, work: pl.DataFrame) -> dict[str, Any]:
@@ -277,13 +291,14 @@ def _stored(ws: Workspace, name: str, work: pl.DataFrame) -> dict[str, Any]:
 def _work(ws: Workspace, name: str, version: str | None) -> pl.DataFrame:
     """What an encoder lacks: post_id, part, text, input_sha256. Without a version: what none of its versions has."""
     from flickcast.embeddings import step
-    from flickcast.embeddings.encoders import family_named, of_texts, place_of, reads
+    from flickcast.embeddings.encoders import place_of, reads, text_of
 
     kinds, place = reads(name), place_of(name)
     done = ws.read(place.table, ("post_id", place.version)).rename({place.version: "encoder_version"})
     if version is None:
         done = done.with_columns(encoder_version=pl.lit(""))
-    if of_texts(name) != name:
+    text = text_of(name)
+    if text == "caption":
         said = ws.read("captions", ("post_id", "caption")).drop_nulls()
         return step.with_captions(step.missing(ws.places("posts", ("post_id",)), done, version or ""), said)
     of_picture = ws.places("images", ("post_id", "sha256")) if "picture" in kinds else ws.places("posts", ("post_id",))
@@ -292,7 +307,7 @@ def _work(ws: Workspace, name: str, version: str | None) -> pl.DataFrame:
         ids = work.lazy().select("post_id")
         words = ws.scan("posts", ("post_id", "title", "tags")).join(ids, on="post_id", how="semi").collect()
         work = work.join(words, on="post_id")
-    return step.with_inputs(work, kinds, family_named(name).facts.get("text", "prompt"))
+    return step.with_inputs(work, kinds, text)
 
 
 def _inputs(ws: Workspace, shard: "Shard", with_picture: bool) -> "Iterator[Input]":

@@ -16,6 +16,7 @@ from flickcast.records import Forgotten, Named, StageReport, mentioned, named_in
 from flickcast.schemas import TABLES, table_named
 from flickcast.stages.describing import aggregate, labels
 from flickcast.stages.matrix import features
+from flickcast.stages.unlearning import unlearn
 from flickcast.tables import APPENDING_STAGES
 from flickcast.workspace import Workspace
 
@@ -51,7 +52,7 @@ def forget(
     for table, stage in DERIVED.items():
         if ws.exists(table):
             stage(ws)
-    files = _remove_files(ws, theirs)
+    files = [*_remove_files(ws, theirs), *unlearn(ws)]
     facts = {"kind": kind, "ids": sorted(ids), "tombstones": new, "rows_removed": removed, "files_removed": files}
     return StageReport("forget", facts, tuple(_notes(ws, theirs)))
 

@@ -144,7 +144,7 @@ class Stored:
 
     def cosines(self, posts: pl.Series) -> pl.DataFrame:
         """See `Tables`."""
-        picture, text = (self._ws.vectors_of(encoder, posts) for encoder in self._ws.params.embed.pair)
+        picture, text = (self._ws.some_vectors(encoder, posts) for encoder in self._ws.params.embed.pair)
         return cosines(picture, text)
 
 

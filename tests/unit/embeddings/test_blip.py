@@ -164,3 +164,16 @@ def test_a_damaged_folder_is_one_sentence(tmp_path, damage):
     assert str(folder) in str(caught.value)
     assert "blip-picture" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_blip_reads_texts_as_the_librarys_text_model_does_without_a_picture(folders):
+    from transformers import AutoTokenizer, BlipForQuestionAnswering
+
+    encoder = blip.build_of_texts(blip.BLIP_TEXT, Choice(weights=str(folders[blip.BLIP]), threads=1))
+    tokens = AutoTokenizer.from_pretrained(folders[blip.BLIP])("the old mill of 17", return_tensors="pt")
+    with torch.inference_mode():
+        model = BlipForQuestionAnswering.from_pretrained(folders[blip.BLIP]).eval().text_encoder
+        expected = model(tokens["input_ids"], tokens["attention_mask"]).last_hidden_state[0, 0]
+    found = encoder.encode([encoder.prepare(Sample(text="the old mill of 17")), encoder.prepare(Sample())])
+    np.testing.assert_allclose(found[0], expected / expected.norm(), atol=1e-5)
+    assert np.isfinite(found[1]).all()

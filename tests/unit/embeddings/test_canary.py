@@ -116,3 +116,24 @@ def test_a_packaged_encoder_that_sees_colours_swapped_is_refused(tmp_path: Path)
     name = PARAMS.pair[0]
     with pytest.raises(CheckError, match="preprocessing are wrong"):
         canary.prove(Swapped(encoders.load_encoder(name, PARAMS)), encoders.choice_of(name, PARAMS, tmp_path))
+
+
+class Scored(Turned):
+    """A score of about five for each text, and one that says more."""
+
+    def __init__(self, off: float) -> None:
+        super().__init__()
+        self._off = off
+
+    def encode(self, prepared: Sequence[Any]) -> Vectors:
+        return np.array([[5 + self._off * row + 0.1 * row, 1.5] for row in range(len(prepared))], np.float32)
+
+
+def test_scores_that_are_nearly_alike_for_all_are_compared_by_how_they_differ(tmp_path: Path) -> None:
+    choice = Choice(root=tmp_path)
+    canary.prove(Scored(0.0), choice)
+    canary.prove(Scored(0.001), choice, may_write=False)
+    made, stored = Scored(0.03).encode([1] * 5), Scored(0.0).encode([1] * 5)
+    assert canary.cosines(made, stored).min() > canary.LEAST_COSINE
+    with pytest.raises(CheckError, match="does not work as it should"):
+        canary.prove(Scored(0.03), choice)

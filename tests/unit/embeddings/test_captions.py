@@ -2,13 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import tiny_checkpoints as tiny
 import torch
 
-from flickcast.embeddings import captions
+from flickcast.embeddings import canary, captions
 from flickcast.embeddings.protocol import Choice, Sample
-from flickcast.errors import UserError
+from flickcast.errors import CheckError, UserError
 
 PROMPT = "The title of the image is Old mill and the tags are river"
 
@@ -70,6 +71,56 @@ def test_the_text_guides_the_caption(captioner):
     said = captioner.generate([captioner.prepare(Sample(picture, text)) for text in ("mill", "river", None, "")])
     assert said[0] != said[1] != said[2]
     assert said[2] == said[3]
+
+
+def test_scores_are_those_of_the_library_and_of_each_post_alone(captioner):
+    posts = prepared(captioner, PROMPT, None, "mill")
+    together = captioner.scores(posts)
+    assert together.shape == (3, captioner._words)
+    assert len(np.unique(together, axis=0)) == 3
+    np.testing.assert_allclose(together.mean(axis=1), 0, atol=1e-4)
+    for row, post in zip(together, posts, strict=True):
+        np.testing.assert_array_equal(captioner.scores([post])[0], row)
+    with torch.inference_mode():
+        one = posts[0]
+        logits = captioner._model(
+            pixel_values=one.pixels[None], input_ids=torch.tensor([one.tokens]), attention_mask=None
+        ).logits[0, -1]
+    np.testing.assert_allclose(together[0], logits - logits.mean(), atol=1e-4)
+    assert captioner.scores([]).shape == (0, captioner._words)
+
+
+def test_a_captioner_is_proven_by_its_canaries_once_they_are_kept(captioner, folder, tmp_path):
+    choice = Choice(root=tmp_path, weights=str(folder))
+    with pytest.raises(CheckError, match=r"blip2 is version .* says nothing"):
+        canary.prove(captioner, choice, may_write=False)
+    canary.prove(captioner, choice)
+    canary.prove(captioner, choice, may_write=False)
+    assert (tmp_path / "encoders/canaries/blip2.json").stat().st_size < 100_000
+
+
+def sees_swapped_colours(captioner, monkeypatch):
+    real = captioner._pixels
+    monkeypatch.setattr(captioner, "_pixels", lambda sample: real(sample).flip(0))
+
+
+def has_another_language_model(captioner, monkeypatch):
+    head = captioner._model.language_model.lm_head
+    monkeypatch.setattr(head, "weight", torch.nn.Parameter(head.weight.roll(1, 0)))
+
+
+def asks_nothing(captioner, monkeypatch):
+    monkeypatch.setattr(captioner, "_tail", [])
+
+
+@pytest.mark.parametrize("fault", [sees_swapped_colours, has_another_language_model, asks_nothing])
+def test_a_captioner_at_fault_is_refused(folder, tmp_path, monkeypatch, fault):
+    choice = Choice(root=tmp_path, weights=str(folder))
+    captioner = build(folder)
+    canary.prove(captioner, choice)
+    fault(captioner, monkeypatch)
+    with pytest.raises(CheckError, match=r"blip2 does not work as it should here.*blip2\.json"):
+        canary.prove(captioner, choice)
 
 
 def test_a_long_text_is_cut_and_the_question_stays_whole(captioner):

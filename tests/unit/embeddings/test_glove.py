@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flickcast.embeddings.fitted import TooFewTextsError, folder_of, load_state
-from flickcast.embeddings.glove import build, fit
+from flickcast.embeddings.glove import WHOLE, build, fit, take_whole
 from flickcast.embeddings.protocol import Choice, Encoder, Sample, Vectors
 from flickcast.errors import UserError
 
@@ -156,10 +156,21 @@ def test_without_a_file_the_place_for_it_is_named(tmp_path: Path) -> None:
 
 
 def test_without_a_state_the_command_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="run `flickcast encoders fit glove-text`"):
+    with pytest.raises(UserError, match="`flickcast encoders fit glove-text`"):
         build(NAME, write(tmp_path / "glove.txt", lines()))
 
 
 def test_texts_of_unknown_words_teach_nothing(tmp_path: Path) -> None:
     with pytest.raises(TooFewTextsError, match="there are 0 texts"):
         learn(tmp_path, lines(), ["unheard"] * 200)
+
+
+def test_whole_vectors_are_the_mean_as_the_file_has_them_whatever_the_texts(tmp_path: Path) -> None:
+    choice = write(tmp_path / "glove.txt", lines())
+    take_whole([], folder_of(WHOLE, tmp_path), choice)
+    encoder, vectors = build(WHOLE, choice), table()
+    expected = np.mean([vectors["w1"], vectors["w2"]], axis=0)
+    np.testing.assert_allclose(encoded(encoder, "W1 unknown w2")[0], expected, atol=2e-3)
+    before = encoder.version
+    take_whole(corpus(), folder_of(WHOLE, tmp_path), choice)
+    assert build(WHOLE, choice).version == before

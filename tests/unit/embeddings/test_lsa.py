@@ -101,7 +101,9 @@ def test_too_few_texts_or_words_leave_no_state(tmp_path: Path, texts: list[str |
 
 
 def test_without_a_state_the_command_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^Encoder lsa-text has learned nothing yet: run `flickcast encoders fit "):
+    with pytest.raises(
+        UserError, match=r"^Encoder lsa-text has learned nothing yet: .*`flickcast encoders fit lsa-text` "
+    ):
         build(NAME, Choice(root=tmp_path))
 
 

@@ -69,7 +69,8 @@ def test_packaged_encoder_needs_no_tag() -> None:
         ("ViT-B-32", None, "known names: .*openai"),
         ("ViT-M-32", "openai", "name a local .safetensors file"),
         ("ViT-B-32", "gone.safetensors", "gone.safetensors, which is not there"),
-        ("ViT-B-16-SigLIP", "webli", "a tokenizer that open_clip would download"),
+        ("roberta-ViT-B-32", TAG, "a model of transformers that open_clip would download"),
+        ("ViT-B-16-SigLIP", "webli", "encoders pull ViT-B-16-SigLIP"),
     ],
 )
 def test_mistakes_are_one_sentence_with_a_way_out(name: str, pretrained: str | None, message: str) -> None:

@@ -1,7 +1,6 @@
 """Language models as encoders of texts, tiny random ones: what a vector depends on, which folders are refused."""
 
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,14 @@ import numpy as np
 import pytest
 import torch
 from tiny_checkpoints import leave_only_pickle
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tiny_sentences import HEADS, SIZES, SPREAD, save, save_bert, save_embedding_gemma, save_gemma, save_tokenizer
 from transformers import (
     AutoModel,
     AutoTokenizer,
-    BertConfig,
-    BertForMaskedLM,
     CLIPConfig,
     CLIPModel,
-    Gemma3TextConfig,
-    Gemma3TextModel,
     GemmaConfig,
     GemmaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
     T5Config,
     T5Model,
 )
@@ -32,43 +25,7 @@ from flickcast.embeddings.protocol import Choice, Encoder, Sample, Vectors
 from flickcast.embeddings.sentences import FAMILIES, build
 from flickcast.errors import UserError
 
-SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-HEADS = {"num_key_value_heads": 1, "head_dim": 8}
-SPREAD = {"initializer_range": 0.5, "vocab_size": 300}
 TEXTS = ["Old mill", "", "the river " * 20, "海の写真 🌊", None, "x" * 200, "\ud800 \x00", "Old mill"]
-
-
-def save_tokenizer(folder: Path, before: str = "[CLS]", after: str = "[SEP]") -> None:
-    """Every byte is a token."""
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE(vocab={word: place for place, word in enumerate(words)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    around = [(word, words.index(word)) for word in (before, after) if word]
-    tokenizer.post_processor = processors.TemplateProcessing(f"{before} $A {after}".strip(), special_tokens=around)
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
-
-
-def save(folder: Path, make: Callable[[], PreTrainedModel], before: str = "[CLS]", after: str = "[SEP]") -> Path:
-    torch.manual_seed(0)
-    make().save_pretrained(folder)
-    save_tokenizer(folder, before, after)
-    return folder
-
-
-def save_bert(folder: Path, positions: int = 64) -> Path:
-    config = BertConfig(**SIZES, **SPREAD, max_position_embeddings=positions)
-    return save(folder, lambda: BertForMaskedLM(config))
-
-
-def save_gemma(folder: Path) -> Path:
-    config = GemmaConfig(**SIZES, **HEADS, **SPREAD, max_position_embeddings=1024)
-    return save(folder, lambda: GemmaForCausalLM(config), after="")
-
-
-def save_embedding_gemma(folder: Path) -> Path:
-    config = Gemma3TextConfig(**SIZES, **HEADS, **SPREAD, use_bidirectional_attention=True)
-    return save(folder, lambda: Gemma3TextModel(config))
 
 
 def opened(folder: Path, **choice: Any) -> Encoder:

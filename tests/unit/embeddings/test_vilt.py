@@ -150,14 +150,42 @@ def test_a_folder_that_lacks_a_part_is_one_sentence(tmp_path, file):
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"), [("{}", "does not hold"), (None, "makes token 40, and its model knows 17")]
+    ("content", "problem"), [("{}", "does not hold"), (None, "makes token 99, and its model knows 40")]
 )
 def test_a_tokenizer_that_is_not_the_models_is_one_sentence(tmp_path, content, problem):
     folder = tiny.save_vilt(tmp_path)
     path = folder / "tokenizer.json"
     foreign = json.loads(path.read_text())
-    foreign["model"]["vocab"]["castle"] = 40
+    foreign["model"]["vocab"]["castle"] = 99
     path.write_text(content or json.dumps(foreign))
     with pytest.raises(UserError, match=problem) as caught:
         build(folder)
     assert "\n" not in str(caught.value)
+
+
+def alone(folder, name):
+    return vilt.build(name, Choice(weights=str(folder), threads=1))
+
+
+def test_a_text_alone_attends_to_no_picture(folder):
+    from transformers import ViltModel
+
+    encoder = alone(folder, vilt.TEXTS)
+    assert (encoder.reads, encoder.shortest_edge) == (("text",), None)
+    model = ViltModel.from_pretrained(folder).eval()
+    tokens = torch.tensor([encoder.prepare(Sample(text="the old bridge")).tokens])
+    with torch.inference_mode():
+        words = model.embeddings.text_embeddings(tokens) + model.embeddings.token_type_embeddings(
+            torch.zeros_like(tokens)
+        )
+        expected = model.pooler(model.layernorm(model.encoder(words).last_hidden_state))[0]
+    found = encoder.encode([encoder.prepare(Sample(text="the old bridge"))])[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_picture_alone_is_one_with_an_empty_text(folder, encoder):
+    pictures = alone(folder, vilt.PICTURES)
+    assert (pictures.reads, pictures.shortest_edge) == (("picture",), encoder.shortest_edge)
+    found = pictures.encode([pictures.prepare(Sample(tiny.picture(1)))])
+    np.testing.assert_array_equal(found, encoder.encode([encoder.prepare(Sample(tiny.picture(1), ""))]))
+    assert len({one.version for one in (pictures, encoder, alone(folder, vilt.TEXTS))}) == 3

@@ -203,6 +203,19 @@ def test_one_answer_dated_wrong_does_not_stop_the_night(service: Service) -> Non
     assert set(night(service).posts["first_seen_at"]) == {SEEN}
 
 
+def test_one_answer_dated_too_late_does_not_end_the_night_early(service: Service) -> None:
+    """What is posted later in a night that was stored too early is asked for by late posts' rules only."""
+    service.photos = posted(2)
+    body = {"stat": "ok", "photos": {"pages": 1, "total": 1, "photo": [photo(1, NIGHT_STARTS)]}}
+    service.fault = first_times(1, lambda: answer(body, Date="Wed, 11 Mar 2026 01:00:00 GMT"))
+    later = Span(SPAN.since + timedelta(days=1), SPAN.until + timedelta(days=1))
+    with (
+        connected(service) as source,
+        pytest.raises(UserError, match=r"not over.* clock reads 2026-03-10 00:(29|30) UTC"),
+    ):
+        source.night(later, memory())
+
+
 def test_known_posts_are_found_again_without_their_users_and_pictures(service: Service) -> None:
     service.photos = posted(3)
     batch = night(service, known=("1", "2"), fresh=("1@N01", "2@N01"))
@@ -247,6 +260,33 @@ def test_users_wait_when_the_nights_calls_are_spent_and_those_with_most_posts_do
 
 def test_users_who_had_to_wait_are_asked_for_though_they_posted_nothing_new(service: Service) -> None:
     assert night(service, known=("1",)).users["user_id"].to_list() == ["1@N01"]
+
+
+def test_a_user_who_is_not_for_us_is_not_asked_for_again_every_night(service: Service) -> None:
+    """Error 2 or 116 said nothing about whether they are there, and was asked for again every night."""
+    service.photos = posted(1)
+    service.fault = lambda form: fail(116) if form["method"] == "flickr.people.getInfo" else None
+    first = night(service, pictures=False)
+    assert (first.users["user_id"].to_list(), first.users["photo_count"].to_list()) == (["1@N01"], [None])
+    assert service.asked_for("flickr.contacts.getPublicList") == []
+    assert first.notes == ("1 users are not shown to us: they are asked for again after 7 days.",)
+    asked = len(service.asked_for("flickr.people.getInfo"))
+    known = first.users.select("user_id", "observed_at", "photo_count")
+    for days, more in ((1, 0), (7, 1)):
+        then = known.with_columns(observed_at=pl.lit(SPAN.until - timedelta(days=days)))
+        with connected(service) as source:
+            again = source.night(SPAN, Memory(users=then.cast(Memory().users.schema)))
+        assert len(service.asked_for("flickr.people.getInfo")) == asked + more
+        assert again.users.height == more
+
+
+def test_a_user_who_is_no_longer_for_us_keeps_the_numbers_of_before(service: Service) -> None:
+    service.photos = posted(1)
+    service.fault = lambda form: fail(2) if form["method"] == "flickr.people.getInfo" else None
+    known = {"user_id": ["1@N01"], "observed_at": [SPAN.until - timedelta(days=8)], "photo_count": [5]}
+    with connected(service) as source:
+        batch = source.night(SPAN, Memory(users=pl.DataFrame(known).cast(Memory().users.schema)))  # type: ignore[arg-type]
+    assert (batch.users.height, len(service.asked_for("flickr.people.getInfo"))) == (0, 1)
 
 
 def test_following_is_left_out_where_it_is_not_wanted(service: Service) -> None:
