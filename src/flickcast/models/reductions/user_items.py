@@ -8,9 +8,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from flickcast.models.reductions.latent import components, inverse_frequency, weighted
 from flickcast.models.reductions.owners import microseconds, owners
 from flickcast.models.reductions.protocol import Arrays, Json, Matrix, Training, numbered
-from flickcast.models.reductions.words import weighted
 from flickcast.params import Section
 
 ALWAYS = np.iinfo(np.int64).min
@@ -97,14 +97,16 @@ class UserItems:
         rows = training.everything.select("user_id", "known_at", items=settings.items(training.everything))
         rows = rows.filter(pl.col("items").list.len() > 0)
         vocabulary = _recurring(rows, settings)
-        users = rows["user_id"].n_unique()
-        if len(vocabulary) < 3 or users < 3:
+        users = owners(rows["user_id"])
+        if len(vocabulary) < 3 or rows["user_id"].n_unique() < 3:
             return None
         counts = _counts(rows["items"], vocabulary)
-        idf, components = _components(counts, owners(rows["user_id"]), settings.dimensions, training.seed)
+        by_user = _by_user(counts, users)
+        idf = inverse_frequency(by_user.getnnz(axis=0), by_user.shape[0])
+        found = components(weighted(by_user, idf), settings.dimensions, training.seed)
         moments = microseconds(rows["known_at"])
         moments = moments if training.context is None else np.full_like(moments, ALWAYS)
-        reduction = cls(name, settings, vocabulary, idf, components, *_events(counts, owners(rows["user_id"]), moments))
+        reduction = cls(name, settings, vocabulary, idf, found, *_events(counts, users, moments))
         return reduction, reduction.transform(training.rows)
 
     def transform(self, rows: pl.DataFrame) -> Matrix:
@@ -170,17 +172,13 @@ def _counts(items: pl.Series, vocabulary: list[str]) -> Any:
     return csr_matrix((np.ones(pairs.height, np.float32), (pairs["row"].to_numpy(), pairs["place"].to_numpy())), shape)
 
 
-def _components(counts: Any, users: NDArray[np.int64], dimensions: int, seed: int) -> tuple[Matrix, Matrix]:
-    """idf (items,) over users, and components (dimensions, items) of the matrix of users and items."""
+def _by_user(counts: Any, users: NDArray[np.int64]) -> Any:
+    """A sparse matrix (users, items) of how many posts of each user have the item."""
     from scipy.sparse import csr_matrix
-    from sklearn.decomposition import TruncatedSVD
 
     distinct, user = np.unique(users, return_inverse=True)
-    by_user = csr_matrix((np.ones(len(user), np.float32), (user, np.arange(len(user))))) @ counts
-    idf = (np.log((1 + len(distinct)) / (1 + by_user.getnnz(axis=0))) + 1).astype(np.float32)
-    width = min(dimensions, counts.shape[1] - 1, len(distinct) - 1)
-    svd = TruncatedSVD(width, n_iter=5, random_state=seed).fit(weighted(by_user, idf))
-    return idf, svd.components_.astype(np.float32)
+    shape = len(distinct), len(users)
+    return csr_matrix((np.ones(len(user), np.float32), (user, np.arange(len(user)))), shape) @ counts
 
 
 def _events(

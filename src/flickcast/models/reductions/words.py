@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from flickcast.models.reductions.latent import components, inverse_frequency, weighted
 from flickcast.models.reductions.protocol import Arrays, Json, Matrix, Training, numbered
 from flickcast.params import Section
 
@@ -41,18 +42,14 @@ class Words:
     @classmethod
     def fit(cls, training: Training, name: str, settings: WordSettings) -> tuple[Self, Matrix] | None:
         """Vocabulary and components of these rows' words; None if too few words recur."""
-        from sklearn.decomposition import TruncatedSVD
-
         rows = training.everything
         vocabulary = _recurring(rows[settings.column], settings)
         if len(vocabulary) < 3 or rows.height < 3:
             return None
         counts = _counts(rows[settings.column], vocabulary)
-        posts_with_word = np.bincount(counts.indices, minlength=len(vocabulary))
-        idf = (np.log((1 + rows.height) / (1 + posts_with_word)) + 1).astype(np.float32)
-        dimensions = min(settings.dimensions, len(vocabulary) - 1, rows.height - 1)
-        svd = TruncatedSVD(dimensions, n_iter=3, random_state=training.seed).fit(weighted(counts, idf))
-        reduction = cls(name, settings.column, vocabulary, idf, svd.components_.astype(np.float32))
+        idf = inverse_frequency(np.bincount(counts.indices, minlength=len(vocabulary)), rows.height)
+        found = components(weighted(counts, idf), settings.dimensions, training.seed)
+        reduction = cls(name, settings.column, vocabulary, idf, found)
         return reduction, reduction.transform(training.rows)
 
     def transform(self, rows: pl.DataFrame) -> Matrix:
@@ -87,12 +84,3 @@ def _counts(texts: pl.Series, vocabulary: list[str]) -> Any:
 
     vectorizer = CountVectorizer(vocabulary=vocabulary, token_pattern=r"\w{2,}", dtype=np.float32)
     return vectorizer.transform(texts.fill_null("").to_list())
-
-
-def weighted(counts: Any, idf: Matrix) -> Any:
-    """Counts on a log scale times idf, each row of length 1."""
-    from sklearn.preprocessing import normalize
-
-    found = counts.copy()
-    found.data = (1 + np.log(found.data)) * idf[found.indices]
-    return normalize(found) if found.shape[0] else found
