@@ -40,6 +40,7 @@ FAMILIES = {
         facts={
             "reads": ("picture",),
             "dimension": 1,
+            "columns": ("intrinsic_popularity",),
             "here": brought,
             "bring": f"The weights of encoder {NAME} are not here, and `flickcast encoders pull {NAME}` cannot fetch "
             f"them: their authors offer a pickle only (model-resnet50.pth, see "
