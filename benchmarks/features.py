@@ -390,8 +390,8 @@ def users_rows(root: Path, posts: int, ways: tuple[str, ...]) -> list[str]:
         _refuse_difference(found[0], theirs)
     least = took[ways[0]]["work_cpu"]
     return [
-        f"| {way} | {found[0].height:,} | {one['work_cpu']:.1f} | {one['work_cpu'] / least:.1f} | {one['seconds']:.1f} | "
-        f"{one['peak']:,.0f} |"
+        f"| {way} | {found[0].height:,} | {one['work_cpu']:.1f} | {one['work_cpu'] / least:.1f} | "
+        f"{one['seconds']:.1f} | {one['peak']:,.0f} |"
         for way, one in took.items()
     ]
 

@@ -1,8 +1,8 @@
 """Promise 4 (R12): a night brings labels, states and features up to date, and they are as if computed all at once.
 
 Random histories are lived through night by night, with late arrivals, corrections, late labels and late vectors, posts
-and users that are forgotten. FLICKCAST_NIGHTLY says how many (2; 300 in the long run); merged states of thirty times as many are
-also compared without a disk.
+and users that are forgotten. FLICKCAST_NIGHTLY says how many (2; 300 in the long run); merged states of
+thirty times as many are also compared without a disk.
 """
 
 import os
