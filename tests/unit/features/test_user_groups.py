@@ -82,7 +82,7 @@ def test_hours_and_weekdays_are_by_the_users_clock() -> None:
     row = last("user_cadence", *rows)
     assert (row["local_hour"], row["local_weekday"], row["is_local_weekend"]) == (0.5, 6, 1)
     assert (row["local_hour_share"], row["local_weekday_share"], row["local_weekend_share"]) == (0, 0, 0)
-    assert (row["local_hours_entropy"], row["local_weekdays_entropy"]) == (0, 0)
+    assert (row["local_hours_entropy"], row["local_weekdays_entropy"]) == pytest.approx((0, 0), abs=1e-8)
 
 
 def test_latest_labels_are_those_of_the_latest_posts() -> None:
