@@ -1,6 +1,6 @@
 """Reduction `nearest`: how popular the most alike earlier posts of others were, as far as was known at the time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -55,7 +55,12 @@ class Nearest:
     @classmethod
     def fit(cls, training: Training, name: str, settings: NearestSettings) -> tuple[Self, Matrix] | None:
         """All training posts with a vector, and the rows' own columns out of fold; None where there are too few."""
-        return out_of_fold(cls, training, name, settings)
+        made = cls.fit_all(training.rows, name, settings)
+        if made is None:
+            return None
+        users = owners(training.rows["user_id"])
+        own = out_of_fold(training, settings.folds, lambda fold: made._without(users[fold]))
+        return None if own is None else (made, own)
 
     @classmethod
     def fit_all(cls, rows: pl.DataFrame, name: str, settings: NearestSettings) -> Self | None:
@@ -78,6 +83,12 @@ class Nearest:
             microseconds(kept["label_known_at"]),
             owners(kept["user_id"]),
         )
+
+    def _without(self, users: NDArray[np.int64]) -> Self:
+        """The same, as if it had met no post of these users; how vectors are reduced has to do with no label."""
+        kept = ~np.isin(self.owners, users)
+        parts = {name: getattr(self, name)[kept] for name in ("vectors", "labels", "known_at", "owners")}
+        return replace(self, **parts)
 
     def transform(self, rows: pl.DataFrame) -> Matrix:
         """NaN without a vector; without any earlier neighbour `found` is 0 and the rest NaN."""

@@ -1,8 +1,8 @@
 """What every reduction owes, and what it is fitted on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import polars as pl
@@ -75,31 +75,27 @@ class Reduction(Protocol):
         ...
 
 
-class LearntFromLabels(Reduction, Protocol):
-    """A reduction that can be fitted on some of the labelled rows."""
+def out_of_fold(
+    training: Training, folds: int, without: Callable[[NDArray[np.bool_]], Reduction | None]
+) -> Matrix | None:
+    """How training rows look to reductions that know no label of their fold; None where there is but one fold.
 
-    @classmethod
-    def fit_all(cls, rows: pl.DataFrame, name: str, settings: Any) -> Self | None:
-        """Learn from all of these rows, labels included; None where they have no input for it."""
-        ...
-
-
-Kind = TypeVar("Kind", bound=LearntFromLabels)
-
-
-def out_of_fold(kind: type[Kind], training: Training, name: str, settings: Any) -> tuple[Kind, Matrix] | None:
-    """The reduction of all training rows for new ones; for each training row, one fitted without its fold's labels."""
-    reduction = kind.fit_all(training.rows, name, settings)
-    folds = training.folds(settings.folds)
-    if reduction is None or folds.max() == 0:
-        return None
-    columns = np.full((training.rows.height, len(reduction.names)), np.nan, np.float32)
-    for fold in range(folds.max() + 1):
-        inside = folds == fold
-        part = kind.fit_all(training.rows.filter(~inside), name, settings)
+    `without` makes such a reduction, given which training rows are in the fold; None where too little is left.
+    """
+    fold_of = training.folds(folds)
+    parts = {}
+    for fold in range(fold_of.max(initial=0) + 1):
+        inside = fold_of == fold
+        part = without(inside)
         if part is not None:
-            columns[inside] = part.transform(without_labels(training.rows.filter(inside)))
-    return reduction, columns
+            parts[fold] = inside, part.transform(without_labels(training.rows.filter(inside)))
+    if len(parts) < 2:
+        return None
+    width = next(columns.shape[1] for _, columns in parts.values())
+    own = np.full((training.rows.height, width), np.nan, np.float32)
+    for inside, columns in parts.values():
+        own[inside] = columns
+    return own
 
 
 def without_labels(rows: pl.DataFrame) -> pl.DataFrame:

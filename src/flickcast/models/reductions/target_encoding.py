@@ -56,20 +56,26 @@ class TargetEncoding:
     @classmethod
     def fit(cls, training: Training, name: str, settings: TargetEncodingSettings) -> tuple[Self, Matrix] | None:
         """Encodings of all training rows, and the rows' own out of fold; None where no column is there."""
-        return out_of_fold(cls, training, name, settings)
+        made = cls.fit_all(training.rows, name, settings)
+        if made is None:
+            return None
+        own = out_of_fold(training, settings.folds, lambda fold: made._of_others(training.rows.filter(~fold), settings))
+        return None if own is None else (made, own)
 
     @classmethod
     def fit_all(cls, rows: pl.DataFrame, name: str, settings: TargetEncodingSettings) -> Self | None:
         """Encodings by the labels of all these rows."""
         wider = _present(rows, settings.columns)
-        if not wider or rows.is_empty():
-            return None
+        return cls._of(rows, name, wider, settings.smoothing) if wider else None
+
+    @classmethod
+    def _of(cls, rows: pl.DataFrame, name: str, wider: Mapping[str, str | None], smoothing: float) -> Self:
         rows = rows.sort("post_id")  # sums of floats depend on the order in their last bits
         labels = rows["popularity"].to_numpy()
         made = cls(name, wider, {}, {}, float(labels.mean()))
         for column in wider:
             prior = made._above(rows, column)
-            classes, encodings = _smoothed(rows[column].cast(pl.String), labels, prior, settings.smoothing)
+            classes, encodings = _smoothed(rows[column].cast(pl.String), labels, prior, smoothing)
             made = cls(name, wider, {**made.classes, column: classes}, {**made.encodings, column: encodings}, made.mean)
         return made
 
@@ -95,6 +101,10 @@ class TargetEncoding:
     def restore(cls, name: str, facts: Json, arrays: Arrays) -> Self:
         """The same reduction from its facts and arrays."""
         return cls(name, dict(facts["wider"]), facts["classes"], dict(arrays), facts["mean"])
+
+    def _of_others(self, rows: pl.DataFrame, settings: TargetEncodingSettings) -> Self | None:
+        """The same columns by the labels of other rows, even where these have no value."""
+        return None if rows.is_empty() else self._of(rows, self.name, self.wider, settings.smoothing)
 
     def _encoded(self, rows: pl.DataFrame, column: str) -> Values:
         """(rows,): of the class, or of the nearest wider one that is known."""
