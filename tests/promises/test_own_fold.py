@@ -134,6 +134,17 @@ def test_shuffled_test_labels_change_nothing_trained(clock: str, tmp_path: Path)
     assert contents(tmp_path / "one" / "final") != contents(tmp_path / "other" / "final")
 
 
+@pytest.mark.parametrize(("clock", "alike"), [("point_in_time", True), ("transductive", False)])
+def test_posts_without_label_are_learnt_from_by_the_transductive_clock_alone(
+    clock: str, alike: bool, tmp_path: Path
+) -> None:
+    rows = reducible(200, users=30)
+    known = labels(*rows[:120].select("post_id", "popularity", matured_at="label_known_at").iter_rows(named=True))
+    trained(rows, known, clock, tmp_path / "one")
+    trained(rows[:150], known, clock, tmp_path / "other")
+    assert (contents(tmp_path / "one" / "final") == contents(tmp_path / "other" / "final")) == alike
+
+
 def trained(rows: pl.DataFrame, known: pl.DataFrame, clock: str, folder: Path) -> None:
     """Models of a recipe with every kind of reduction."""
     matrix = rows.select("post_id", "category", "subcategory", "country", "log_followers")
