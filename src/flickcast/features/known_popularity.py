@@ -3,7 +3,7 @@
 import polars as pl
 
 from flickcast import moments
-from flickcast.features.feature import HVLA, Feature
+from flickcast.features.feature import Feature
 
 # Weight, in posts, of the wider class's mean against the class's own. What a class explains of the labels is about a
 # twentieth of what it leaves open (a judgement, not tuned).
@@ -31,12 +31,12 @@ MEANINGS = {
 def _about(topic: str) -> dict[str, Feature]:
     of = f"of the labels known of {MEANINGS[topic]}"
     spread = {
-        f"{topic}_popularity_deviation": Feature(f"spread {of}", "popularity", HVLA),
-        f"{topic}_popularity_median": Feature(f"median {of}", "popularity", HVLA),
-        f"{topic}_popularity_upper": Feature(f"0.9 quantile {of}", "popularity", HVLA),
+        f"{topic}_popularity_deviation": Feature(f"spread {of}", "popularity"),
+        f"{topic}_popularity_median": Feature(f"median {of}", "popularity"),
+        f"{topic}_popularity_upper": Feature(f"0.9 quantile {of}", "popularity"),
     }
     if topic == "world":
-        return {"world_popularity_mean": Feature(f"mean {of}", "popularity", HVLA), **spread}
+        return {"world_popularity_mean": Feature(f"mean {of}", "popularity"), **spread}
     above = MEANINGS[next(iter(ABOVE[topic]), "world")]
     return {
         f"{topic}_popularity_mean": Feature(f"mean {of}, drawn towards that of {above}", "popularity", SMOOTHED),
@@ -49,9 +49,13 @@ ABOUT = {
     "tag_popularity_mean": Feature(
         "mean over its tags of the mean of their known labels, each drawn towards everyone's", "popularity", SMOOTHED
     ),
-    "tag_popularity_maximum": Feature("the same of its best tag", "popularity", SMOOTHED),
-    "tag_popularity_minimum": Feature("the same of its worst tag", "popularity", SMOOTHED),
-    "tag_popularity_weighted": Feature("mean of all known labels of its tags", "popularity", HVLA),
+    "tag_popularity_maximum": Feature(
+        "mean of the known labels of its best tag, drawn towards everyone's", "popularity", SMOOTHED
+    ),
+    "tag_popularity_minimum": Feature(
+        "mean of the known labels of its worst tag, drawn towards everyone's", "popularity", SMOOTHED
+    ),
+    "tag_popularity_weighted": Feature("mean of all known labels of its tags", "popularity"),
     "log_tag_labels": Feature("known labels of its tags, added up", "log(1 + labels)"),
     "labelled_tag_share": Feature("its tags of which a label was known", "share"),
     **{name: feature for topic in MEANINGS for name, feature in _about(topic).items()},

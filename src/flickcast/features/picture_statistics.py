@@ -12,7 +12,7 @@ ABOUT = {
     "picture_width": Feature("of the file", "pixels", FAME),
     "picture_height": Feature("of the file", "pixels", FAME),
     "picture_megapixels": Feature("of the file", "million pixels", FAME),
-    "picture_aspect": Feature("of the file, width over height", "ratio", FAME),
+    "picture_aspect": Feature("of the file, width over height", "ratio"),
     "picture_brightness": Feature("mean of the grey values", "0 to 255"),
     "picture_contrast": Feature("spread of the grey values", "0 to 255"),
     "picture_colourfulness": Feature("0 grey, 109 extremely colourful", "", COLOURFULNESS),

@@ -26,11 +26,15 @@ ABOUT = {
     "is_weekend": Feature("Saturday or Sunday, UTC", "0 or 1", HYPERFUSION),
     "season_sine": Feature("day of the year on a circle", "", HYPERFUSION),
     "season_cosine": Feature("day of the year on a circle", "", HYPERFUSION),
-    "local_season_sine": Feature("the same, half a year on in the south; null without a place", "", HYPERFUSION),
-    "local_season_cosine": Feature("the same, half a year on in the south; null without a place", "", HYPERFUSION),
+    "local_season_sine": Feature(
+        "season on a circle, half a year on in the south; null without a place", "", HYPERFUSION
+    ),
+    "local_season_cosine": Feature(
+        "season on a circle, half a year on in the south; null without a place", "", HYPERFUSION
+    ),
     "is_geotagged": Feature("whether it has a place", "0 or 1", HVLA),
     "taken_days_before": Feature("from taking the picture to posting it; negative where clocks disagree", "days"),
-    "log_taken_days_before": Feature("the same, its sign kept", "log(1 + days)"),
+    "log_taken_days_before": Feature("from taking the picture to posting it, its sign kept", "log(1 + days)"),
 }
 
 

@@ -16,13 +16,15 @@ TOPICS = {
 
 ABOUT = {
     "tag_week_share_max": Feature("its hottest tag: share of all posts of the last 7 days", "share", HVLA),
-    "tag_week_share_mean": Feature("the same, mean over its tags", "share", HVLA),
+    "tag_week_share_mean": Feature("mean over its tags of their shares of all posts of the last 7 days", "share", HVLA),
     "tag_month_share_max": Feature("its hottest tag: share of all posts of the last 30 days", "share", HVLA),
-    "tag_month_share_mean": Feature("the same, mean over its tags", "share", HVLA),
+    "tag_month_share_mean": Feature(
+        "mean over its tags of their shares of all posts of the last 30 days", "share", HVLA
+    ),
     "tag_rise_max": Feature("its fastest rising tag: posts of the week over what the month led to expect", "log ratio"),
-    "tag_rise_mean": Feature("the same, mean over its tags", "log ratio"),
+    "tag_rise_mean": Feature("mean over its tags of posts of the week over what the month led to expect", "log ratio"),
     "log_tag_posts_max": Feature("its most common tag: posts ever known", "log(1 + posts)"),
-    "log_tag_posts_mean": Feature("the same, mean over its tags", "log(1 + posts)"),
+    "log_tag_posts_mean": Feature("mean over its tags of posts ever known", "log(1 + posts)"),
     "log_tag_posts_min": Feature("its rarest tag: posts ever known", "log(1 + posts)"),
     "newest_tag_days": Feature("since the first post of its newest tag that was known", "days"),
     "unseen_tag_share": Feature("its tags that nobody was known to have used", "share"),
