@@ -59,11 +59,11 @@ def quantile(fact: str, share: float) -> pl.Expr:
     """The value below which this share of the values lies, to the width of a bucket (1), linear within it."""
     columns = bucket_columns(fact)
     wanted = share * pl.sum_horizontal(columns)
-    found = []
+    found, below = [], pl.lit(0)
     for number, column in enumerate(columns):
-        below = pl.sum_horizontal(columns[:number]) if number else pl.lit(0)
         inside = pl.when(pl.col(column) > 0).then((wanted - below) / pl.col(column))
         found.append(pl.when((pl.col(column) > 0) & (below + pl.col(column) >= wanted)).then(number + inside))
+        below = below + pl.col(column)
     return pl.coalesce(found)
 
 

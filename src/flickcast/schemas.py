@@ -367,12 +367,15 @@ def check(name: str, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows, conformed and checked against their table's schema.
 
     Raises CheckError with the first broken rule: column, value and how many rows. Checks an eager frame only:
-    pandera looks at nothing but the types of a lazy one.
+    pandera looks at nothing but the types of a lazy one. It is asked only where something is amiss: of a night's 16
+    small parts of states, its own work would take two thirds of the stage's time.
     """
-    import pandera.errors
-
     table = table_named(name)
     conformed = table.conform(rows)
+    if _is_sound(table, conformed):
+        return conformed
+    import pandera.errors
+
     try:
         _pandera_schema(table).validate(conformed, lazy=True)
     except pandera.errors.SchemaErrors as error:
@@ -382,6 +385,22 @@ def check(name: str, rows: pl.DataFrame) -> pl.DataFrame:
             f"{worst['column']}, rule {worst['check']}, value {worst['failure_case']}. Nothing was written."
         ) from None
     return conformed
+
+
+def _is_sound(table: Table, rows: pl.DataFrame) -> bool:
+    """Whether conformed rows keep every rule, in one pass."""
+    rules, schema = [pl.struct(table.key).n_unique() == pl.len()], rows.schema
+    for name, column in table.columns.items():
+        values = pl.col(name)
+        if not column.nullable:
+            rules.append(values.is_not_null().all())
+            rules += [values.is_not_nan().all()] if schema[name].is_float() else []
+        if column.one_of is not None:
+            rules.append(values.is_in(column.one_of).all())
+        lowest = [bound for bound in (column.low, column.earliest) if bound is not None]
+        rules += [(values >= bound).all() for bound in lowest]
+        rules += [(values <= column.high).all()] if column.high is not None else []
+    return bool(rows.select(pl.all_horizontal(rules)).item())
 
 
 def _pandera_schema(table: Table) -> Any:

@@ -9,9 +9,12 @@ import polars as pl
 from flickcast.errors import UserError, nearest
 from flickcast.features import (
     categories,
+    known_popularity,
     people,
+    picture_statistics,
     picture_text,
     time_place,
+    trends,
     user_behaviour,
     user_cadence,
     user_popularity,
@@ -41,6 +44,17 @@ class Group:
         return "point_in_time" if self.reads_labels else wanted
 
 
+# The states of all that a post belongs to besides its user.
+WORLD = (
+    "tags_states",
+    "categories_states",
+    "subcategories_states",
+    "concepts_states",
+    "places_states",
+    "calendar_states",
+    "world_states",
+)
+
 GROUPS: dict[str, Group] = {
     "words": Group(words.words, ("posts",), words.ABOUT),
     "time_place": Group(time_place.time_place, ("posts",), time_place.ABOUT),
@@ -61,7 +75,14 @@ GROUPS: dict[str, Group] = {
         reads_labels=True,
     ),
     "categories": Group(categories.categories, ("posts",), categories.ABOUT),
+    "trends": Group(trends.trends, ("posts", *WORLD), trends.ABOUT),
+    "known_popularity": Group(
+        known_popularity.known_popularity, ("posts", *WORLD), known_popularity.ABOUT, reads_labels=True
+    ),
     "picture_text": Group(picture_text.picture_text, ("posts", "cosines"), picture_text.ABOUT),
+    "picture_statistics": Group(
+        picture_statistics.picture_statistics, ("posts", "picture_statistics"), picture_statistics.ABOUT
+    ),
 }
 
 

@@ -54,14 +54,16 @@ def aggregate(ws: Workspace) -> StageReport:
     """
     from flickcast.aggregates import ENTITIES, VERSION
 
-    wanted = _wanted(ws, [VERSION, pl.__version__])  # polars' hashes, in the sketches, may change with its version
-    inputs = cache(partial(_inputs, ws))
+    theirs = _posts_parts(ws)
+    wanted = _wanted(ws, [VERSION, pl.__version__], theirs)  # polars' hashes, in the sketches, may change with it
+    inputs = cache(partial(_inputs, ws, theirs))
     made = {name: ws.refresh(f"aggregates/{name}", wanted, partial(_states, name, inputs)) for name in ENTITIES}
     parts = sorted({part for names in made.values() for part in names})
     return StageReport("aggregate", {"entities": len(ENTITIES), "parts": len(wanted), "made": len(parts)})
 
 
 Inputs = Callable[[str], tuple[pl.DataFrame, pl.DataFrame | None]]
+PostsParts = dict[str, list[str]]  # of each part of the labels, the parts of the posts that can hold theirs
 
 
 def _states(name: str, inputs: Inputs, missing: list[str]) -> Parts:
@@ -72,26 +74,25 @@ def _states(name: str, inputs: Inputs, missing: list[str]) -> Parts:
         yield part, post_states(posts, name) if labels is None else label_states(posts, labels, name)
 
 
-def _wanted(ws: Workspace, made_by: list[object]) -> dict[str, str]:
+def _wanted(ws: Workspace, made_by: list[object], theirs: PostsParts) -> dict[str, str]:
     """The parts that the states should have, each with the digest of what it is made from."""
     posts, labels = ws.digests("posts"), ws.digests("labels")
     wanted = {f"posts-{period}": [posts[part] for part in parts] for period, parts in periods.of_parts(posts).items()}
-    theirs = _posts_parts(ws)
     wanted |= {f"labels-{part}": [labels[part], *(posts[name] for name in theirs[part])] for part in theirs}
     return {part: periods.digest([made_by, content]) for part, content in wanted.items()}
 
 
-def _inputs(ws: Workspace, part: str) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+def _inputs(ws: Workspace, theirs: PostsParts, part: str) -> tuple[pl.DataFrame, pl.DataFrame | None]:
     """The posts of a part of the states or, for one of labels, the labels with their posts."""
     kind, _, name = part.partition("-")
     if kind == "posts":
         return ws.read_parts("posts", periods.of_parts(ws.digests("posts"))[name], POST_COLUMNS), None
     labels = ws.read_parts("labels", [name], LABEL_COLUMNS)
-    posts = ws.read_parts("posts", _posts_parts(ws)[name], POST_COLUMNS)
+    posts = ws.read_parts("posts", theirs[name], POST_COLUMNS)
     return posts.join(labels, on="post_id", how="semi"), labels
 
 
-def _posts_parts(ws: Workspace) -> dict[str, list[str]]:
+def _posts_parts(ws: Workspace) -> PostsParts:
     """For each part of the labels the parts of the posts that can hold theirs, by the age at which they mature."""
     params, posts = ws.params.label, ws.spans("posts", "posted_at")
     youngest, oldest = (

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from flickcast.params import EmbedParams
 from flickcast.schemas import TABLES
 from flickcast.workspace import Workspace
 
@@ -42,6 +43,10 @@ class Tables(Protocol):
         """How alike picture and text are, of these posts that have a picture: post_id, has_picture, cosine."""
         ...
 
+    def picture_statistics(self, posts: pl.Series) -> pl.DataFrame:
+        """What was measured on the pictures of these posts: post_id and every column of `picture_columns`."""
+        ...
+
 
 class Inputs(Mapping[str, pl.DataFrame]):
     """The inputs of feature groups for some posts (all columns of the table); each is made when first asked for.
@@ -52,6 +57,7 @@ class Inputs(Mapping[str, pl.DataFrame]):
     - `<entity>_states`: the merged state of each post's entity before the post appeared, with `posts_<n>_days`; no row
       for a post that has no such entity, several for one that has several tags
     - `cosines`: how alike picture and text are
+    - `picture_statistics`: what encoders of params embed.others measured on the pictures; null where none did
 
     By the clock `transductive` all posts count as known from the start; labels never do.
     """
@@ -66,6 +72,7 @@ class Inputs(Mapping[str, pl.DataFrame]):
             "users": self._users,
             "history": self._history,
             "cosines": lambda: tables.cosines(posts["post_id"]),
+            "picture_statistics": lambda: tables.picture_statistics(posts["post_id"]),
             **{f"{name}_states": partial(self._states, name) for name in ENTITIES},
         }
 
@@ -146,6 +153,40 @@ class Stored:
         """See `Tables`."""
         picture, text = (self._ws.some_vectors(encoder, posts) for encoder in self._ws.params.embed.pair)
         return cosines(picture, text)
+
+    def picture_statistics(self, posts: pl.Series) -> pl.DataFrame:
+        """See `Tables`."""
+        used = picture_encoders(self._ws.params.embed)
+        return picture_statistics({encoder: self._ws.vectors_of(encoder, posts) for encoder in used})
+
+
+def picture_columns() -> dict[str, tuple[str, ...]]:
+    """Encoders whose numbers have a meaning each, and the names of these."""
+    from flickcast.embeddings.encoders import families
+
+    return {name: family.facts["columns"] for name, family in families().items() if "columns" in family.facts}
+
+
+def picture_encoders(params: EmbedParams) -> list[str]:
+    """Those of them that params.yaml names."""
+    return [name for name in picture_columns() if name in params.names]
+
+
+def picture_statistics(vectors: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """One column per number, from each encoder's vectors (post_id, vector); those of encoders not there are null."""
+    ids = pl.Series("post_id", [], pl.String).to_frame()
+    found = pl.concat([ids, *(rows.select("post_id") for rows in vectors.values())]).unique().sort("post_id")
+    for encoder, names in picture_columns().items():
+        if encoder not in vectors:
+            found = found.with_columns(pl.lit(None, pl.Float32).alias(name) for name in names)
+            continue
+        rows = vectors[encoder].select("post_id", *(_number(place).alias(name) for place, name in enumerate(names)))
+        found = found.join(rows, on="post_id", how="left")
+    return found
+
+
+def _number(place: int) -> pl.Expr:
+    return pl.col("vector").arr.get(place, null_on_oob=True).cast(pl.Float32)
 
 
 def cosines(picture: pl.DataFrame, text: pl.DataFrame) -> pl.DataFrame:

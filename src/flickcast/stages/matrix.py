@@ -10,7 +10,7 @@ import polars as pl
 from flickcast.records import StageReport
 from flickcast.schemas import TABLES
 from flickcast.stages import periods
-from flickcast.stages.inputs import Inputs, Stored
+from flickcast.stages.inputs import Inputs, Stored, picture_encoders
 from flickcast.tables import Parts, publish_json
 from flickcast.workspace import Workspace
 
@@ -57,7 +57,7 @@ def _wanted(ws: Workspace) -> dict[str, str]:
     """
     posts, spans = ws.digests("posts"), ws.spans("posts", "posted_at")
     known = list(_known(ws))
-    made_by = [VERSION, pl.__version__, ws.params.features.model_dump(), ws.params.embed.pair]
+    made_by = [VERSION, pl.__version__, ws.params.features.model_dump(), _encoders(ws)]
     everything = ws.params.features.clock == "transductive"
     vectors = _vector_parts(ws)
     wanted = {}
@@ -78,28 +78,34 @@ def _known(ws: Workspace) -> Iterator[tuple[datetime, str, str]]:
     from flickcast.aggregates import ENTITIES
 
     seen = ws.spans("posts", "first_seen_at")
-    yield from ((max(first, seen[part][0]), *what) for part, first, *what in _starts(ws, "posts", "posted_at"))
+    for part, first, content in _starts(ws, "posts", "posted_at"):
+        yield max(first, seen[part][0]), "posts", content
     dated = {"users": "observed_at", "labels": "matured_at", **{f"aggregates/{name}": "at" for name in ENTITIES}}
     for table, column in dated.items():
-        yield from ((first, *what) for _, first, *what in _starts(ws, table, column))
+        yield from ((first, table, content) for _, first, content in _starts(ws, table, column))
 
 
-def _starts(ws: Workspace, table: str, column: str) -> Iterator[tuple[str, datetime, str, str]]:
+def _starts(ws: Workspace, table: str, column: str) -> Iterator[tuple[str, datetime, str]]:
     digests = ws.digests(table)
-    yield from ((part, first, table, digests[part]) for part, (first, _) in ws.spans(table, column).items())
+    yield from ((part, first, digests[part]) for part, (first, _) in ws.spans(table, column).items())
 
 
 def _vector_parts(ws: Workspace) -> dict[str, list[str]]:
     """The parts of vectors that hold posts of each part of the posts, as contents."""
     found: dict[str, list[str]] = {}
     owners = ws.places("posts", ("post_id",)).rename({"part": "posts_part"})
-    for encoder in ws.params.embed.pair:
+    for encoder in _encoders(ws):
         table = f"embeddings/{encoder}"
         digests = ws.digests(table)
         pairs = ws.places(table, ("post_id",)).join(owners, on="post_id").select("posts_part", "part").unique()
         for part, vectors in pairs.sort("posts_part", "part").iter_rows():
             found.setdefault(part, []).append(digests[vectors])
     return found
+
+
+def _encoders(ws: Workspace) -> list[str]:
+    """Those whose vectors feature groups read."""
+    return [*ws.params.embed.pair, *picture_encoders(ws.params.embed)]
 
 
 def feature_manifest(ws: Workspace) -> dict[str, dict[str, Any]]:

@@ -19,8 +19,9 @@ def group(name: str, *tables: pl.DataFrame) -> pl.DataFrame:
 def test_words_are_counted() -> None:
     rows = posts({"post_id": "p", "posted_at": day(0), "title": "Blue Sea 2!", "tags": ["sea", "geo:lat=1"]})
     row = group("words", rows).row(0, named=True)
-    assert (row["title_chars"], row["title_words"], row["title_digits"], row["title_capitals"]) == (11, 3, 1, 2)
-    assert (row["title_marks"], row["tag_count"], row["machine_tags"], row["tag_chars"]) == (1, 2, 1, 6.0)
+    assert (row["title_chars"], row["title_words"], row["title_marks"], row["tag_count"]) == (11, 3, 1, 2)
+    assert (row["machine_tags"], row["tag_chars"], row["tags_in_title_share"]) == (1, 6.0, 0.5)
+    assert (row["title_digits_share"], row["title_capitals_share"]) == pytest.approx((1 / 11, 2 / 11))
 
 
 def test_words_are_null_without_text() -> None:
