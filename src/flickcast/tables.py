@@ -165,20 +165,18 @@ class Store:
     def scan(self, name: str, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """A table as a lazy frame; only the named columns are read, from parts that are what their manifest says.
 
-        Pictures are the exception: hashing all of them to read their keys would cost the whole history each night.
-        Whoever reads their bytes calls `read_part`.
+        Pictures, and the keys of vectors, are the exception: hashing the whole history to read them would cost more
+        each night. Whoever reads pictures' bytes calls `read_part`; whoever reads vectors has them checked.
         """
         paths = self.parts(name)
-        if name != "images":
-            self._verify(name, paths)
+        self._verify_what_is_read(name, columns, paths)
         frame = pl.scan_parquet(paths, glob=False) if paths else table_named(name).empty().lazy()
         return frame.select(columns) if columns is not None else frame
 
     def places(self, name: str, columns: Sequence[str]) -> pl.DataFrame:
         """The named columns of all rows, and in `part` the name of the part that each row is in."""
         paths = self.parts(name)
-        if name != "images":
-            self._verify(name, paths)
+        self._verify_what_is_read(name, columns, paths)
         if not paths:
             return self.read(name, columns).with_columns(part=pl.lit("", pl.String))
         rows = pl.scan_parquet(paths, glob=False, include_file_paths="part").select(*columns, "part").collect()
@@ -293,6 +291,15 @@ class Store:
         if name != "images":
             self._verify(name, [path])
         return pl.scan_parquet(path, glob=False)
+
+    def _verify_what_is_read(self, name: str, columns: Sequence[str] | None, paths: Sequence[Path]) -> None:
+        """Refuse a part that is not its manifest's or, where only keys of much else are read, that is cut off."""
+        if not _are_keys_of_much(name, columns):
+            self._verify(name, paths)
+            return
+        for path in paths:
+            if path not in self._verified and not _is_whole(path):
+                self._judge(path, "", self._listed(name))
 
     def _verify(self, name: str, paths: Sequence[Path]) -> None:
         """Refuse a part whose sha256 is not its manifest's, before a parser sees it; once per store and part."""
@@ -414,6 +421,7 @@ class Appender:
             self._replaced.pop().unlink(missing_ok=True)
 
 
+PARQUET_END = b"PAR1"
 LISTING = "parts.json"  # of a derived table, whose parts no manifest lists
 _Parts: TypeAdapter[dict[PartName, Json]] = TypeAdapter(dict[PartName, Json])
 ABOUT = "about.txt"
@@ -425,6 +433,19 @@ APPENDING_STAGES = ("ingest", "embed", "predict")
 def appended_tables(stage: str) -> list[Table]:
     """The tables that a stage appends to."""
     return [table for table in TABLES.values() if table.owner == stage]
+
+
+def _are_keys_of_much(name: str, columns: Sequence[str] | None) -> bool:
+    """Whether the columns are little of a table that is pictures, or vectors, for the rest."""
+    vectors_stay = name.startswith("embeddings/") and columns is not None and "vector" not in columns
+    return name == "images" or vectors_stay
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file ends as Parquet does (its format, "File format"): one cut off, or emptied, does not."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(PARQUET_END)))
+        return file.read() == PARQUET_END
 
 
 def first_name(part: str) -> str:

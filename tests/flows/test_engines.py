@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -15,12 +16,19 @@ import pytest
 from embeddable import filled
 
 from flickcast import stages
-from flickcast.errors import UserError
+from flickcast.errors import TryAgainError, UserError
 from flickcast.workspace import Workspace, set_params
 from flows import engines
 from flows.engines import Crew, crew, in_order
 
-EMBED = "import sys; from flickcast.cli import main; main()"
+KILLED = "A process that embeds was killed (out of memory?). What was finished is kept; run the same command again."
+# A shell that starts us in the background has all that we start ignore Ctrl-C.
+EMBED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from flickcast.cli import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -59,22 +67,84 @@ def start_embedding(root: Path, scratch: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", EMBED, "embed", "--workspace", str(root), "--json"]
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     environment["TMPDIR"] = str(scratch)
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def wait_for_the_first_part(child: "subprocess.Popen[str]", root: Path) -> None:
+    """Return in the middle of the work: one shard is stored and counts, and all texts are still to come."""
+    manifest = root / "manifests" / "embed.json"
+    deadline = time.monotonic() + 300
+    while not (manifest.exists() and "-picture" in manifest.read_text()) and time.monotonic() < deadline:
+        assert child.poll() is None, child.communicate()[0]
+        time.sleep(0.01)
+    assert not list((root / "data" / "embeddings").glob("*-text/*.parquet"))
+
+
+def last_words(out: str) -> list[str]:
+    """What was said but for how far the work is, which a slow machine tells."""
+    return [line for line in out.splitlines() if not line.startswith("embed flickcast-tiny")]
+
+
+def workers_of(child: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """The processes that embed for it."""
+    found = []
+    for one in psutil.Process(child.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            line = " ".join(one.cmdline())
+            if "spawn_main" in line or line.startswith(("ray::shard", "ray::IDLE", "ray::_run_prefect_task")):
+                found.append(one)
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["local", "dask", "ray"])
-def test_every_engine_makes_the_same_table(workspace_to_embed, expected, tmp_path, scratch, engine):
+def test_every_engine_makes_the_same_table_though_a_worker_is_killed_in_the_middle(
+    workspace_to_embed, expected, tmp_path, scratch, engine
+):
+    """dask and ray give the shard to another worker; of our own processes, the next run does."""
     root = shutil.copytree(workspace_to_embed, tmp_path / "ws")
     choose(root, engine)
     child = start_embedding(root, scratch)
+    wait_for_the_first_part(child, root)
+    workers_of(child)[-1].kill()
     out, _ = child.communicate(timeout=300)
+    if engine == "local":
+        assert (child.returncode, last_words(out)) == (TryAgainError.exit_code, [f"flickcast: {KILLED}"])
+        child = start_embedding(root, scratch)
+        out, _ = child.communicate(timeout=300)
+    else:
+        assert '"embedded": 40' in out
     assert child.returncode == 0, out
-    assert '"embedded": 40' in out
     assert tables(root) == expected
     assert not list((root / ".flickcast").rglob("*.pickle"))
     assert not (root / ".flickcast/prefect/storage").exists()
-    assert not list(scratch.iterdir())
+    assert not list(scratch.glob("flickcast-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "workers"), [("local", 1), ("local", 2), ("dask", 2), ("ray", 2)])
+def test_control_c_is_one_sentence_and_the_next_run_ends_with_the_same_table(
+    workspace_to_embed, expected, tmp_path, scratch, engine, workers
+):
+    """As a terminal sends it: to every process of the command."""
+    root = shutil.copytree(workspace_to_embed, tmp_path / "ws")
+    choose(root, engine, workers)
+    child = start_embedding(root, scratch)
+    wait_for_the_first_part(child, root)
+    family = psutil.Process(child.pid).children(recursive=True)
+    os.killpg(child.pid, signal.SIGINT)
+    out, _ = child.communicate(timeout=100)
+    assert (child.returncode, last_words(out)) == (130, ["flickcast: Interrupted. Run the same command to continue."])
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive
+    kept = tables(root)
+    choose(root, "local", 1)
+    stages.embed(Workspace(root))
+    assert tables(root) == expected
+    kept.pop("manifest")
+    assert kept.items() <= expected.items()
 
 
 @pytest.mark.slow

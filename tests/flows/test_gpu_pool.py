@@ -3,8 +3,11 @@
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from embeddable import filled
@@ -54,38 +57,103 @@ def tables(root: Path) -> dict[str, bytes]:
     }
 
 
-def run_night(server, root: Path) -> "subprocess.CompletedProcess[str]":
+def start_night(server, root: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", NIGHT, str(root)]
-    return subprocess.run(command, env=server.environment, capture_output=True, text=True, timeout=300)
+    return subprocess.Popen(command, env=server.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end_of(night: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Its exit code and what it said of errors."""
+    _, said = night.communicate(timeout=400)
+    return night.returncode, said
+
+
+def run_night(server, root: Path) -> tuple[int, str]:
+    return end_of(start_night(server, root))
+
+
+def deploy(server, parent: Path, clone: Path) -> None:
+    server.cli("work-pool", "create", "gpu", "--type", "process", "--overwrite", cwd=clone)
+    shutil.copyfile(CHECKOUT / "prefect.yaml", clone / "prefect.yaml")
+    server.cli("deploy", "--name", "gpu", cwd=clone, FLICKCAST_WORKSPACE=str(parent), FLICKCAST_CLONE=str(clone))
 
 
 def test_a_night_embeds_on_the_pool_and_ends_with_the_table_of_a_local_run(server, parent, clone, tmp_path):
     local = shutil.copytree(parent, tmp_path / "local")
     stages.embed(Workspace(local))
     set_params(parent / "params.yaml", {"compute.pool_seconds": "3"})
-    missing = run_night(server, parent)
-    assert "has no deployment embed/gpu" in missing.stderr
-    server.cli("work-pool", "create", "gpu", "--type", "process", cwd=clone)
-    shutil.copyfile(CHECKOUT / "prefect.yaml", clone / "prefect.yaml")
-    server.cli("deploy", "--name", "gpu", cwd=clone, FLICKCAST_WORKSPACE=str(parent), FLICKCAST_CLONE=str(clone))
-    nobody = run_night(server, parent)
-    assert nobody.returncode != 0
-    assert TryAgainError.__name__ in nobody.stderr
-    assert "The pool gpu has not embedded the night within 3 s" in nobody.stderr
+    _, said = run_night(server, parent)
+    assert "has no deployment embed/gpu" in said
+    deploy(server, parent, clone)
+    code, said = run_night(server, parent)
+    assert code != 0
+    assert TryAgainError.__name__ in said
+    assert "The pool gpu has not embedded the night within 3 s" in said
     assert not (parent / "data" / "embeddings").exists()
     assert finished_nights(parent) == []
     set_params(parent / "params.yaml", {"compute.pool_seconds": "200"})
     worker = server.start_worker("gpu")
     try:
-        done = run_night(server, parent)
+        code, said = run_night(server, parent)
     finally:
         leash.end(worker)
-    assert done.returncode == 0, done.stderr + (server.home / "worker.log").read_text()
+    assert code == 0, said + (server.home / "worker.log").read_text()
     assert tables(parent) == tables(local)
     assert (parent / "manifests/embed.json").read_bytes() == (local / "manifests/embed.json").read_bytes()
     assert [night.isoformat() for night in finished_nights(parent)] == ["2026-01-05"]
     assert '"embedded": 40' in (parent / ".flickcast/nights/2026-01-05.json").read_text()
     assert "Data and pipelines are up to date" in dvc(parent, "status").text
+
+
+def lose(worker: "subprocess.Popen[str]", what: str) -> None:
+    """Kill the flow run, as a machine without memory does, or all of the machine."""
+    running = psutil.Process(worker.pid).children()
+    if what == "machine":
+        running = psutil.Process(worker.pid).children(recursive=True)
+        leash.end(worker)
+    for process in running:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("lost", "pool_seconds", "sentence"),
+    [
+        ("flow run", 300, "The pool gpu could not embed the night: Crashed"),
+        ("machine", 60, "The pool gpu has not embedded the night within 60 s"),
+    ],
+)
+def test_a_worker_lost_in_the_middle_ends_the_wait_and_the_next_night_has_the_same_table(
+    server, parent, clone, tmp_path, lost, pool_seconds, sentence
+):
+    """A machine that is lost tells nobody, so the wait lasts as long as it may."""
+    local = shutil.copytree(parent, tmp_path / "local")
+    stages.embed(Workspace(local))
+    deploy(server, parent, clone)
+    set_params(parent / "params.yaml", {"compute.pool_seconds": str(pool_seconds)})
+    worker = server.start_worker("gpu")
+    try:
+        night = start_night(server, parent)
+        while night.poll() is None and not list(clone.glob("data/embeddings/*-picture/*.parquet")):
+            time.sleep(0.01)
+        lose(worker, lost)
+        code, said = end_of(night)
+    finally:
+        leash.end(worker)
+    assert code != 0
+    assert TryAgainError.__name__ in said
+    assert sentence in said
+    assert not (parent / "data" / "embeddings").exists()
+    assert finished_nights(parent) == []
+    set_params(parent / "params.yaml", {"compute.pool_seconds": "300"})
+    worker = server.start_worker("gpu")
+    try:
+        code, said = run_night(server, parent)
+    finally:
+        leash.end(worker)
+    assert code == 0, said + (server.home / "worker.log").read_text()
+    assert tables(parent) == tables(local)
+    assert (parent / "manifests/embed.json").read_bytes() == (local / "manifests/embed.json").read_bytes()
 
 
 def test_a_worker_refuses_a_commit_that_has_lost_its_manifest(parent, clone):

@@ -4,10 +4,12 @@ import hashlib
 import io
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -75,6 +77,45 @@ def test_a_second_run_computes_nothing_and_a_new_night_only_what_is_new(
     encoded.clear()
     assert embed(workspace).facts["encoders"][PICTURE]["known"] == 30
     assert encoded == {PICTURE: 5 + 3, TEXT: 5 + 3}
+
+
+def damage_vectors(part: Path) -> None:
+    """Zeros in place of the column's bytes, which no reader would take for vectors."""
+    column = next(
+        one
+        for number in range(len(pq.read_schema(part)))
+        if (one := pq.read_metadata(part).row_group(0).column(number)).path_in_schema.startswith("vector")
+    )
+    start = column.dictionary_page_offset or column.data_page_offset
+    content = bytearray(part.read_bytes())
+    content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    part.write_bytes(content)
+
+
+def test_where_nothing_is_missing_no_vector_is_read(workspace: Workspace) -> None:
+    night(workspace, "n1", {"1": jpeg(1), "2": jpeg(2)})
+    embed(workspace)
+    tables = [f"embeddings/{name}" for name in (PICTURE, TEXT)]
+    for name in tables:
+        damage_vectors(*workspace.parts(name))
+    assert embed(Workspace(workspace.root)).facts["embedded"] == 0
+    for name in tables:
+        with pytest.raises(CheckError, match="is damaged"):
+            Workspace(workspace.root).vectors_of(name)
+        with pytest.raises(CheckError, match="is damaged"):
+            Workspace(workspace.root).read(name)
+
+
+@pytest.mark.parametrize("length", [0, 1, 1000])
+def test_a_part_of_vectors_that_is_cut_off_is_refused_though_only_its_keys_are_wanted(
+    workspace: Workspace, length: int
+) -> None:
+    night(workspace, "n1", {"1": jpeg(1)})
+    embed(workspace)
+    (part,) = workspace.parts(f"embeddings/{PICTURE}")
+    part.write_bytes(part.read_bytes()[:length])
+    with pytest.raises(CheckError, match="is damaged"):
+        embed(Workspace(workspace.root))
 
 
 def test_the_same_picture_or_text_is_encoded_once_in_a_shard_in_a_run_and_in_later_runs(
