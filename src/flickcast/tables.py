@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import polars as pl
 from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
@@ -25,7 +25,7 @@ from typing_extensions import TypedDict
 
 from flickcast import vectors
 from flickcast.errors import CheckError, UserError
-from flickcast.schemas import TABLES, Table, check, table_named
+from flickcast.schemas import TABLES, TIME, Table, check, table_named
 
 Json = dict[str, Any]
 Parts = Iterable[tuple[str, pl.DataFrame]]  # a part's name and its rows
@@ -72,10 +72,17 @@ def publish_json(path: Path, content: Any) -> None:
 
 
 def publish_parquet(path: Path, rows: pl.DataFrame) -> Json:
-    """A Parquet file (zstd); returns what a manifest keeps of it: rows and sha256."""
+    """A Parquet file (zstd); returns what a manifest keeps of it: rows, sha256 and the spans of its times."""
     content = vectors.packed(rows) if vectors.of_vectors(rows) else _parquet(rows)
     publish(path, content)
-    return {"rows": rows.height, "sha256": hashlib.sha256(content).hexdigest()}
+    return {"rows": rows.height, "sha256": hashlib.sha256(content).hexdigest(), "spans": _spans(rows)}
+
+
+def _spans(rows: pl.DataFrame) -> dict[str, list[int]]:
+    """Smallest and largest value of each column of times that has one, in microseconds since 1970."""
+    times = rows.select(pl.col(name).to_physical() for name, dtype in rows.schema.items() if dtype == TIME)
+    ends = zip(times.columns, times.min().row(0), times.max().row(0), strict=True) if times.height else ()
+    return {name: [low, high] for name, low, high in ends if low is not None}
 
 
 def _parquet(rows: pl.DataFrame) -> bytes:
@@ -86,6 +93,7 @@ def _parquet(rows: pl.DataFrame) -> bytes:
 
 class _Facts(TypedDict):
     rows: int
+    spans: NotRequired[dict[str, tuple[int, int]]]  # manifests before 2026-11-22 have none
     sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
@@ -228,18 +236,17 @@ class Store:
         return {path.removesuffix(".parquet"): facts["sha256"] for path, facts in self._listed(name).items()}
 
     def spans(self, name: str, column: str) -> dict[str, tuple[datetime, datetime]]:
-        """Each part that counts and has rows: smallest and largest value of a column of times, from its footer."""
-        import pyarrow.parquet as pq
+        """Each part that counts and has rows: smallest and largest value of a column of times that is never null."""
+        listed = self._listed(name)
+        found = {path: facts.get("spans") or self._footer_spans(name, path) for path, facts in sorted(listed.items())}
+        ends = {path: spans[column] for path, spans in found.items() if column in spans}
+        return {path.removesuffix(".parquet"): (_moment(low), _moment(high)) for path, (low, high) in ends.items()}
 
-        found = {}
-        for path in self.parts(name):
-            footer = pq.read_metadata(path)
-            number = footer.schema.to_arrow_schema().get_field_index(column)
-            groups = [footer.row_group(group).column(number).statistics for group in range(footer.num_row_groups)]
-            if footer.num_rows:
-                low, high = min(group.min_raw for group in groups), max(group.max_raw for group in groups)
-                found[path.stem] = _moment(low), _moment(high)
-        return found
+    def _footer_spans(self, name: str, part: str) -> dict[str, list[int]]:
+        """What a manifest says since 2026-11-22, of a part written before."""
+        times = [column for column, facts in table_named(name).columns.items() if facts.dtype == TIME]
+        self._verify(name, [self.folder(name) / part])
+        return _spans(pl.read_parquet(self.folder(name) / part, columns=times, glob=False))
 
     def read_part(self, name: str, path: Path, columns: Sequence[str]) -> pl.DataFrame:
         """Columns of one part, which is first checked against its manifest."""

@@ -157,7 +157,7 @@ class Stored:
     def picture_statistics(self, posts: pl.Series) -> pl.DataFrame:
         """See `Tables`."""
         used = picture_encoders(self._ws.params.embed)
-        return picture_statistics({encoder: self._ws.vectors_of(encoder, posts) for encoder in used})
+        return picture_statistics({encoder: self._ws.some_vectors(encoder, posts) for encoder in used})
 
 
 def picture_columns() -> dict[str, tuple[str, ...]]:
