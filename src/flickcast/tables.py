@@ -12,11 +12,12 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import polars as pl
 from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
@@ -24,9 +25,10 @@ from typing_extensions import TypedDict
 
 from flickcast import vectors
 from flickcast.errors import CheckError, UserError
-from flickcast.schemas import TABLES, Table, check, table_named
+from flickcast.schemas import TABLES, TIME, Table, check, table_named
 
 Json = dict[str, Any]
+Parts = Iterable[tuple[str, pl.DataFrame]]  # a part's name and its rows
 
 
 def publish(path: Path, content: bytes) -> None:
@@ -70,10 +72,17 @@ def publish_json(path: Path, content: Any) -> None:
 
 
 def publish_parquet(path: Path, rows: pl.DataFrame) -> Json:
-    """A Parquet file (zstd); returns what a manifest keeps of it: rows and sha256."""
+    """A Parquet file (zstd); returns what a manifest keeps of it: rows, sha256 and the spans of its times."""
     content = vectors.packed(rows) if vectors.of_vectors(rows) else _parquet(rows)
     publish(path, content)
-    return {"rows": rows.height, "sha256": hashlib.sha256(content).hexdigest()}
+    return {"rows": rows.height, "sha256": hashlib.sha256(content).hexdigest(), "spans": _spans(rows)}
+
+
+def _spans(rows: pl.DataFrame) -> dict[str, list[int]]:
+    """Smallest and largest value of each column of times that has one, in microseconds since 1970."""
+    times = rows.select(pl.col(name).to_physical() for name, dtype in rows.schema.items() if dtype == TIME)
+    ends = zip(times.columns, times.min().row(0), times.max().row(0), strict=True) if times.height else ()
+    return {name: [low, high] for name, low, high in ends if low is not None}
 
 
 def _parquet(rows: pl.DataFrame) -> bytes:
@@ -84,6 +93,7 @@ def _parquet(rows: pl.DataFrame) -> bytes:
 
 class _Facts(TypedDict):
     rows: int
+    spans: NotRequired[dict[str, tuple[int, int]]]  # manifests before 2026-11-22 have none
     sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
@@ -186,10 +196,71 @@ class Store:
         facts = publish_parquet(self.folder(name) / "part.parquet", check(name, rows))
         publish_json(self.folder(name) / LISTING, {"part.parquet": facts})
 
+    def refresh(self, name: str, wanted: Mapping[str, str], make: Callable[[list[str]], Parts]) -> list[str]:
+        """Bring a derived table up to date part by part; returns the names of the parts that were made.
+
+        `wanted` maps each part to a digest of all that it is made from. A part listed with that digest stays as it is;
+        `make` is called once with the names of the others and gives their rows. What is no longer wanted goes.
+        """
+        listed, folder = self._listed(name), self.folder(name)
+        kept = {
+            file: facts
+            for file, facts in listed.items()
+            if wanted.get(facts.get("part", "")) == facts.get("of") and (folder / file).exists()
+        }
+        missing = sorted(set(wanted) - {facts["part"] for facts in kept.values()})
+        for part, rows in make(missing) if missing else ():
+            digest = wanted[part]
+            path = folder / f"{part}-{digest[:10]}.parquet"
+            kept[path.name] = {**publish_parquet(path, check(name, rows)), "part": part, "of": digest}
+        if kept != listed or not (folder / LISTING).exists():
+            publish_json(folder / LISTING, kept)
+        for path in (*self._files(name), *folder.glob(".*.parquet.*.tmp")):  # the latter: of runs that died
+            if path.name not in kept:
+                path.unlink()
+        return missing
+
+    def filled(self, name: str) -> list[str]:
+        """The columns that hold a value in some part, from the parts' footers."""
+        import pyarrow.parquet as pq
+
+        found: set[str] = set()
+        for footer in map(pq.read_metadata, self.parts(name)):
+            for group in map(footer.row_group, range(footer.num_row_groups)):
+                columns = map(group.column, range(group.num_columns))
+                found |= {one.path_in_schema for one in columns if one.statistics.null_count < group.num_rows}
+        return sorted(found)
+
+    def digests(self, name: str) -> dict[str, str]:
+        """Each part that counts and the sha256 of its content."""
+        return {path.removesuffix(".parquet"): facts["sha256"] for path, facts in self._listed(name).items()}
+
+    def spans(self, name: str, column: str) -> dict[str, tuple[datetime, datetime]]:
+        """Each part that counts and has rows: smallest and largest value of a column of times that is never null."""
+        listed = self._listed(name)
+        found = {path: facts.get("spans") or self._footer_spans(name, path) for path, facts in sorted(listed.items())}
+        ends = {path: spans[column] for path, spans in found.items() if column in spans}
+        return {path.removesuffix(".parquet"): (_moment(low), _moment(high)) for path, (low, high) in ends.items()}
+
+    def _footer_spans(self, name: str, part: str) -> dict[str, list[int]]:
+        """What a manifest says since 2026-11-22, of a part written before."""
+        times = [column for column, facts in table_named(name).columns.items() if facts.dtype == TIME]
+        self._verify(name, [self.folder(name) / part])
+        return _spans(pl.read_parquet(self.folder(name) / part, columns=times, glob=False))
+
     def read_part(self, name: str, path: Path, columns: Sequence[str]) -> pl.DataFrame:
         """Columns of one part, which is first checked against its manifest."""
         self._verify(name, [path])
         return pl.read_parquet(path, columns=list(columns), glob=False)
+
+    def read_parts(self, name: str, parts: Sequence[str], columns: Sequence[str]) -> pl.DataFrame:
+        """Columns of some parts, by their names without ending; no rows where there is no part."""
+        rows = [self.read_part(name, self.folder(name) / f"{part}.parquet", columns) for part in parts]
+        return pl.concat(rows) if rows else table_named(name).empty().select(columns)
+
+    def height(self, name: str) -> int:
+        """How many rows the table has."""
+        return sum(facts["rows"] for facts in self._listed(name).values())
 
     def vectors_of(self, name: str) -> tuple[pl.Series, vectors.Matrix]:
         """The posts that have a vector in a table of vectors, and the vectors, (posts, dimension)."""
@@ -392,6 +463,11 @@ def first_name(part: str) -> str:
     """
     match = REWRITTEN.fullmatch(part)
     return match[1] if match else part
+
+
+def _moment(microseconds: int) -> datetime:
+    """As Parquet stores it; pyarrow's own conversion would load pandas, a second and 40 MB."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
 
 
 def _describe(folder: Path, table: Table) -> None:

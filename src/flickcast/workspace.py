@@ -59,6 +59,13 @@ class Workspace(Store):
         )
         return pictures.join(texts, on="post_id", how="full", coalesce=True).sort("post_id")
 
+    def some_vectors(self, encoder: str, posts: pl.Series) -> pl.DataFrame:
+        """The rows (post_id, vector) of these posts in an encoder's table; only the parts that hold them are read."""
+        table = f"embeddings/{encoder}"
+        wanted = posts.to_frame("post_id")
+        parts = self.places(table, ("post_id",)).join(wanted, on="post_id", how="semi")["part"].unique().sort()
+        return self.read_parts(table, parts.to_list(), ("post_id", "vector")).join(wanted, on="post_id", how="semi")
+
     def matrix(self, encoder: str) -> tuple[pl.Series, NDArray[np.float16]]:
         """All vectors of an encoder: the posts that have one, and (posts, dimension)."""
         return self.vectors_of(f"embeddings/{encoder}")

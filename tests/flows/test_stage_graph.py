@@ -7,8 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import table_rows as rows
 
 from flickcast import history, leash, stages
+from flickcast.records import Batch
 from flickcast.simulate.corpus import write_corpus
 from flickcast.simulate.world import World, WorldParams
 from flickcast.workspace import Workspace, create_workspace, set_params
@@ -69,3 +71,21 @@ def test_a_clone_without_its_data_refuses_to_start_history_anew(imported: Path, 
     assert leash.dvc(clone, "pull").code == 0
     assert ran(clone) == []
     assert Workspace(clone).read("posts").equals(Workspace(imported).read("posts"))
+    before = parts(clone)
+    late = rows.posts({"post_id": "new", "posted_at": datetime(2026, 2, 20, tzinfo=UTC), "source": "smpd-image"})
+    batch = Batch(source="smpd-image", posts=late, users=rows.users(), found=1)
+    stages.store(Workspace(clone), batch, "more", datetime(2026, 3, 1, tzinfo=UTC))
+    assert "features" in ran(clone, "features")
+    after = parts(clone)
+    assert {path: after.get(path) for path in before} == before, "what the pull brought is not computed again"
+    added = {path.rsplit("/", 1)[0] for path in set(after) - set(before)}
+    assert {"data/aggregates/users", "data/features"} <= added
+    assert "new" in set(Workspace(clone).read("features")["post_id"])
+
+
+def parts(root: Path) -> dict[str, tuple[int, int]]:
+    """Which file each part of a derived table is, so that one written anew shows."""
+    found = (
+        path for name in ("labels", "aggregates", "features") for path in (root / "data" / name).rglob("*.parquet")
+    )
+    return {str(path.relative_to(root)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}

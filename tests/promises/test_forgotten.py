@@ -12,6 +12,7 @@ import pytest
 from challenge_files import jpeg
 
 from flickcast import stages
+from flickcast.aggregates import ENTITIES
 from flickcast.records import Batch, PictureChunk, ReadPictures, Rejected, mentioned, quarantine_record, quarantine_rows
 from flickcast.schemas import TABLES
 from flickcast.stages.forgetting import forget
@@ -140,7 +141,8 @@ def test_the_search_finds_the_canary_before(filled: Workspace) -> None:
     everywhere = {f"data/{name}" for name in ("posts", "users", "observations", "imported_labels", "images", "oracle")}
     everywhere |= {"data/quarantine/ingest", "data/quarantine/embed"}
     everywhere |= {f"data/embeddings/flickcast-tiny-{half}" for half in ("picture", "text")}
-    everywhere |= {"data/predictions", "data/labels", "data/aggregates/users", "data/features", "plots"}
+    everywhere |= {"data/predictions", "data/labels", "data/features", "plots"}
+    everywhere |= {"data/aggregates/users", "data/aggregates/tags"}
     assert everywhere <= found
 
 
@@ -176,13 +178,14 @@ def test_what_is_others_is_as_it_was(filled: Workspace) -> None:
 def test_a_forgotten_post_leaves_its_users_other_posts_and_counts_them_anew(filled: Workspace) -> None:
     forget(filled, "post", {"70001"}, LATER)
     assert filled.read("posts")["post_id"].to_list() == ["70002", *OTHER_POSTS]
-    days = filled.read("aggregates/users").filter(pl.col("user_id") == CANARY)
-    assert (days["posts"].sum(), days["labels"].sum()) == (1, 1)
+    states = filled.read("aggregates/users").filter(pl.col("entity_id") == CANARY)
+    assert (states["posts"].sum(), states["popularity_count"].sum()) == (1, 1)
+    assert filled.read("aggregates/world")["posts"].sum() == 3
 
 
 def test_the_last_post_of_a_workspace_can_be_forgotten(filled: Workspace) -> None:
     forget(filled, "user", {CANARY, OTHER}, LATER)
-    for name in ("posts", "labels", "aggregates/users", "features", "images"):
+    for name in ("posts", "labels", *(f"aggregates/{entity}" for entity in ENTITIES), "features", "images"):
         assert filled.read(name).is_empty(), name
     assert not list(filled.folder("posts").glob("*.parquet"))
 

@@ -3,15 +3,18 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_of_tables_is_what_the_schemas_say() -> None:
-    spec = importlib.util.spec_from_file_location("document_tables", ROOT / "scripts" / "document_tables.py")
+@pytest.mark.parametrize("page", ["tables", "features"])
+def test_a_page_is_what_the_code_says(page: str) -> None:
+    script = ROOT / "scripts" / f"document_{page}.py"
+    spec = importlib.util.spec_from_file_location(script.stem, script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "tables.md").read_text(encoding="utf-8") == module.page(), (
-        "run `python scripts/document_tables.py`"
-    )
+    written = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert written == module.page(), f"run `python scripts/document_{page}.py`"

@@ -65,6 +65,7 @@ FAMILIES = {
         facts={
             "reads": ("picture",),
             "dimension": 2,
+            "columns": ("aesthetic_mean", "aesthetic_deviation"),
             "bring": f"The weights of encoder {NAME} are not here, and `flickcast encoders pull {NAME}` cannot fetch "
             f"them: they are published as a pickle only (NIMA_InceptionV2_ava-b0c77c00.pth, not for commercial use, "
             f"see https://huggingface.co/chaofengc/IQA-PyTorch-Weights). Convert it with `{RECIPE}` and set "

@@ -40,6 +40,7 @@ FAMILIES = {
         facts={
             "reads": ("picture",),
             "dimension": 1,
+            "columns": ("intrinsic_popularity",),
             "bring": f"The weights of encoder {NAME} are not here, and `flickcast encoders pull {NAME}` cannot fetch "
             f"them: their authors offer a pickle only (model-resnet50.pth, see "
             f"https://github.com/dingkeyan93/Intrinsic-Image-Popularity). Convert it with `{RECIPE}` and set "

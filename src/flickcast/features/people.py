@@ -2,6 +2,9 @@
 
 import polars as pl
 
+from flickcast.features.feature import DING, PPCL, Feature
+from flickcast.features.timeline import days, with_snapshot
+
 COUNTS = (
     "photo_count",
     "followers",
@@ -22,23 +25,51 @@ RATIOS = {
     "tags_per_photo": ("total_tags", "photo_count"),
     "groups_per_photo": ("total_in_group", "photo_count"),
     "geotagged_per_photo": ("total_geotagged", "photo_count"),
+    "faves_given_per_photo": ("faves_given", "photo_count"),
     "faves_per_follower": ("total_faves", "followers"),
     "views_per_follower": ("total_views", "followers"),
     "faves_per_view": ("total_faves", "total_views"),
+    "faves_given_per_fave": ("faves_given", "total_faves"),
     "followers_per_following": ("followers", "following"),
 }
-SECONDS_PER_DAY = 86_400
+DAILY = {"photos": "photo_count", "views": "total_views", "faves": "total_faves", "followers": "followers"}
+COUNTED = {
+    "photo_count": "pictures of the account",
+    "followers": "who follow the account",
+    "following": "whom the account follows",
+    "total_views": "views of all its posts",
+    "total_faves": "faves of all its posts",
+    "total_tags": "tags of all its posts",
+    "total_geotagged": "its posts with a place",
+    "total_in_group": "its posts in groups",
+    "faves_given": "faves given to others",
+}
+
+ABOUT = {
+    "timezone_id": Feature("time zone as the source numbers it", "", PPCL, "category"),
+    "timezone_offset": Feature("the account's clock against UTC", "hours", PPCL),
+    "is_pro": Feature("paying member", "0 or 1", PPCL),
+    "can_buy_pro": Feature("only in the challenge's files", "0 or 1", PPCL),
+    **{f"log_{name}": Feature(meaning, "log(1 + n)", DING) for name, meaning in COUNTED.items()},
+    **{
+        f"log_{name}": Feature(f"{COUNTED[top]} over {COUNTED[bottom]}", "log ratio of n + 1")
+        for name, (top, bottom) in RATIOS.items()
+    },
+    "account_days": Feature("since the account's first post", "days", PPCL),
+    "first_post_year": Feature("of the account's first post", "year", PPCL),
+    "first_taken_year": Feature("of the account's earliest picture", "year", PPCL),
+    **{
+        f"log_{name}_per_day": Feature(f"{COUNTED[count]} per day of its age", "log(1 + per day)")
+        for name, count in DAILY.items()
+    },
+    "snapshot_days": Feature("since these numbers were read", "days"),
+}
 
 
 def people(posts: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
     """Counts and ratios on a log scale, account age, membership; null before the first snapshot of the user."""
-    snapshots = users.sort("observed_at", "user_id")
-    known = posts.select("post_id", "user_id", "posted_at").sort("posted_at", "post_id")
-    latest = known.join_asof(
-        snapshots, left_on="posted_at", right_on="observed_at", by="user_id", check_sortedness=False
-    )
     age = _days_since("first_post_at")
-    return latest.select(
+    return with_snapshot(posts, users).select(
         "post_id",
         "timezone_id",
         "timezone_offset",
@@ -47,7 +78,9 @@ def people(posts: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
         *(pl.col(name).log1p().name.prefix("log_") for name in COUNTS),
         *(_log_ratio(*parts).alias(f"log_{name}") for name, parts in RATIOS.items()),
         account_days=age,
-        log_photos_per_day=(pl.col("photo_count") / age.clip(lower_bound=1)).log1p(),
+        first_post_year=pl.col("first_post_at").dt.year(),
+        first_taken_year=pl.col("first_taken_at").dt.year(),
+        **{f"log_{name}_per_day": (pl.col(count) / age.clip(lower_bound=1)).log1p() for name, count in DAILY.items()},
         snapshot_days=_days_since("observed_at"),
     )
 
@@ -57,4 +90,6 @@ def _log_ratio(numerator: str, denominator: str) -> pl.Expr:
 
 
 def _days_since(moment: str) -> pl.Expr:
-    return (pl.col("posted_at") - pl.col(moment)).dt.total_seconds() / SECONDS_PER_DAY
+    """Null where it is yet to come: an account's own times can go backwards."""
+    found = days(pl.col("posted_at") - pl.col(moment))
+    return pl.when(found >= 0).then(found)

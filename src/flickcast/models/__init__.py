@@ -35,11 +35,13 @@ def train(
     """
     steps = _recipe(recipe, params, seed)
     rows = gather(matrix, posts, vectors, labels)
+    everything = gather(matrix, posts, vectors) if _is_transductive(manifest) else None
     oldest, _ = time_split(rows)
     training_rows = rows.filter(pl.col("post_id").is_in(oldest.implode()))
     metrics = {}
     for name, part in {"holdout": training_rows, "final": rows}.items():
-        model, cross_validation = steps.fit(part, manifest, advance)
+        others = None if everything is None else everything.join(part, on="post_id", how="anti")
+        model, cross_validation = steps.fit(part, manifest, advance, others)
         model.save(folder / name)
         metrics[name] = {"model": model.name, **cross_validation}
     return metrics
@@ -53,6 +55,10 @@ def fits(recipe: Mapping[str, Any], params: TrainParams) -> int:
 def load(folder: Path) -> Model:
     """The model saved there, its files checked against their sha256 first."""
     return Model.load(folder)
+
+
+def _is_transductive(manifest: Mapping[str, Mapping[str, Any]]) -> bool:
+    return any(entry.get("clock") == "transductive" for entry in manifest.values())
 
 
 def _recipe(content: Mapping[str, Any], params: TrainParams, seed: int) -> Recipe:

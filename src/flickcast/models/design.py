@@ -1,6 +1,7 @@
 """What a learner sees: numbers and category codes, made by a preparation fitted on the training rows alone."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -8,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flickcast.models.reductions import REDUCTIONS, Reduction, ReductionSettings
+from flickcast.models.reductions import REDUCTIONS, Arrays, Matrix, Reduction, ReductionSettings, Training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Manifest = Mapping[str, Mapping[str, Any]]
 MISSING_CODE, OTHER_CODE = -1, 0
+# Below this many rows a second thread only waits: on 2 cores shared with other work, k-means of 1,000 vectors took
+# 14 times the processor time with two threads, all of it at barriers (2026-11-22).
+ROWS_FOR_THREADS = 10_000
 
 
 @dataclass(frozen=True)
@@ -52,32 +56,43 @@ class Preparation:
     @classmethod
     def fit(
         cls,
-        rows: pl.DataFrame,
+        training: Training,
         manifest: Manifest,
         settings: Mapping[str, ReductionSettings],
         rare_below: int,
-        seed: int,
-    ) -> Self:
-        """Learn vocabularies and reductions from these rows; a reduction that finds no input is left out."""
+    ) -> tuple[Self, Design]:
+        """Learn vocabularies and reductions, and how the training rows look; a reduction without input is left out.
+
+        The design of the training rows is not what `design` would make of them: what was learnt from labels shows no
+        row its own.
+        """
         numbers, categories = _groups(manifest, "number"), _groups(manifest, "category")
-        fitted = {name: REDUCTIONS[part.kind].fit(rows, name, part, seed) for name, part in sorted(settings.items())}
-        return cls(
-            numbers,
-            categories,
-            {name: _frequent(rows[name], rare_below) for name in categories},
-            {name: reduction for name, reduction in fitted.items() if reduction is not None},
-        )
+        with _useful_threads(training.rows.height):
+            fitted = {
+                name: found
+                for name, part in sorted(settings.items())
+                if (found := REDUCTIONS[part.kind].fit(training, name, part)) is not None
+            }
+        vocabularies = {name: _frequent(training.rows[name], rare_below) for name in categories}
+        made = cls(numbers, categories, vocabularies, {name: reduction for name, (reduction, _) in fitted.items()})
+        return made, made._design(training.rows, {name: columns for name, (_, columns) in fitted.items()})
 
     def design(self, rows: pl.DataFrame) -> Design:
-        """The rows as a learner sees them; columns that are not there count as missing, further ones are ignored."""
+        """New rows as a learner sees them; columns that are not there count as missing, further ones are ignored."""
+        with _useful_threads(rows.height):
+            return self._design(rows, {name: part.transform(rows) for name, part in self.reductions.items()})
+
+    def _design(self, rows: pl.DataFrame, reduced: Mapping[str, Matrix]) -> Design:
         numbers = [_number(rows, name) for name in self.number_groups]
-        reduced = [reduction.transform(rows) for reduction in self.reductions.values()]
         codes = [_codes(rows, name, self.vocabularies[name]) for name in self.category_groups]
+        coded = {name: part for name, part in self.reductions.items() if part.makes_codes}
+        numeric = {name: part for name, part in self.reductions.items() if not part.makes_codes}
+        codes += [np.nan_to_num(reduced[name], nan=MISSING_CODE).astype(np.int32) for name in coded]
         return Design(
-            np.column_stack([*numbers, *reduced]) if numbers or reduced else np.empty((rows.height, 0), np.float32),
-            np.column_stack(codes) if codes else np.empty((rows.height, 0), np.int32),
-            [*self.number_groups, *(name for part in self.reductions.values() for name in part.names)],
-            list(self.category_groups),
+            _side_by_side([*numbers, *(reduced[name] for name in numeric)], rows.height, np.float32),
+            _side_by_side(codes, rows.height, np.int32),
+            [*self.number_groups, *(name for part in numeric.values() for name in part.names)],
+            [*self.category_groups, *(name for part in coded.values() for name in part.names)],
         )
 
     def groups(self) -> dict[str, str]:
@@ -94,19 +109,27 @@ class Preparation:
             "reductions": {name: part.facts() for name, part in self.reductions.items()},
         }
 
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """The reductions' matrices, named `<reduction>/<matrix>`."""
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The reductions' arrays, named `<reduction>/<array>`."""
         parts = self.reductions.items()
         return {f"{name}/{key}": value for name, part in parts for key, value in part.arrays().items()}
 
     @classmethod
-    def restore(cls, facts: Json, arrays: Mapping[str, NDArray[np.float32]]) -> Self:
+    def restore(cls, facts: Json, arrays: Arrays) -> Self:
         """A preparation from what `facts` and `arrays` gave."""
         reductions = {
             name: REDUCTIONS[part["kind"]].restore(name, part, _own(arrays, name))
             for name, part in sorted(facts["reductions"].items())
         }
         return cls(facts["numbers"], facts["categories"], facts["vocabularies"], reductions)
+
+
+def _useful_threads(rows: int) -> AbstractContextManager[Any]:
+    """One thread for few rows; otherwise as many as there are."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1 if rows < ROWS_FOR_THREADS else None)
+    return limits
 
 
 def _groups(manifest: Manifest, kind: str) -> dict[str, str]:
@@ -133,5 +156,9 @@ def _codes(rows: pl.DataFrame, name: str, vocabulary: list[str]) -> NDArray[np.i
     return pl.select(pl.when(rows[name].is_null()).then(MISSING_CODE).otherwise(coded)).to_series().to_numpy()
 
 
-def _own(arrays: Mapping[str, NDArray[np.float32]], name: str) -> dict[str, NDArray[np.float32]]:
+def _side_by_side(columns: list[Any], rows: int, kind: type[np.generic]) -> NDArray[Any]:
+    return np.column_stack(columns) if columns else np.empty((rows, 0), kind)
+
+
+def _own(arrays: Arrays, name: str) -> dict[str, NDArray[Any]]:
     return {key.removeprefix(f"{name}/"): value for key, value in arrays.items() if key.startswith(f"{name}/")}

@@ -138,7 +138,7 @@ class Model:
         }
 
 
-def _in_row_order(arrays: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+def _in_row_order(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """safetensors 0.8 writes memory as it lies: a matrix stored by columns would come back scrambled, silently."""
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 

@@ -10,14 +10,23 @@ def gather(
 ) -> pl.DataFrame:
     """One row per post of the matrix (with labels: per labelled one), by post_id.
 
-    Adds user_id, posted_at, `words` (title and tags as one text), the vectors `picture` and `text`, and popularity.
+    Adds user_id, posted_at, known_at (when the post was there to be read), `words` (title and tags as one text), tags,
+    latitude and longitude, the vectors `picture` and `text`; with labels popularity and label_known_at.
     """
     tags = pl.col("tags").list.join(" ")
-    words = posts.select(
-        "post_id", "user_id", "posted_at", words=pl.concat_str("title", tags, separator=" ", ignore_nulls=True)
+    places = [name for name in ("latitude", "longitude") if name not in matrix.columns]
+    about = posts.select(
+        "post_id",
+        "user_id",
+        "posted_at",
+        "tags",
+        *places,
+        known_at=pl.max_horizontal("posted_at", "first_seen_at"),
+        words=pl.concat_str("title", tags, separator=" ", ignore_nulls=True),
     )
     pictures = vectors.select("post_id", pl.col("picture", "text").cast(VECTOR))
-    rows = matrix.join(words, on="post_id").join(pictures, on="post_id", how="left")
+    rows = matrix.join(about, on="post_id").join(pictures, on="post_id", how="left")
     if labels is not None:
-        rows = rows.join(labels.select("post_id", "popularity"), on="post_id")
+        rows = rows.join(labels.select("post_id", "popularity", "matured_at"), on="post_id")
+        rows = rows.with_columns(label_known_at=pl.max_horizontal("matured_at", "known_at")).drop("matured_at")
     return rows.sort("post_id")

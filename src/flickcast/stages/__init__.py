@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from flickcast.records import StageReport
 from flickcast.stages.asking import ingest
-from flickcast.stages.describing import aggregate, features, labels
+from flickcast.stages.describing import aggregate, labels
 from flickcast.stages.embedding import embed
 from flickcast.stages.intake import import_batch, read_source, store
 from flickcast.stages.learning import drift, evaluate, predict, predictions, train
+from flickcast.stages.matrix import features
 from flickcast.workspace import Workspace
 
 __all__ = [

@@ -14,7 +14,8 @@ import polars as pl
 from flickcast.errors import UserError
 from flickcast.records import Forgotten, Named, StageReport, mentioned, named_in
 from flickcast.schemas import TABLES, table_named
-from flickcast.stages.describing import aggregate, features, labels
+from flickcast.stages.describing import aggregate, labels
+from flickcast.stages.matrix import features
 from flickcast.stages.unlearning import unlearn
 from flickcast.tables import APPENDING_STAGES
 from flickcast.workspace import Workspace

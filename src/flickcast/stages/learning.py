@@ -1,7 +1,6 @@
 """From the matrix to predictions: train, evaluate, predict; and drift."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,8 @@ from flickcast.errors import UserError, nearest
 from flickcast.params import read_yaml
 from flickcast.records import StageReport
 from flickcast.splits import time_split
+from flickcast.stages.inputs import Inputs, Stored
+from flickcast.stages.matrix import feature_manifest
 from flickcast.tables import publish, publish_json
 from flickcast.workspace import Workspace, night_bounds
 
@@ -33,7 +34,7 @@ def train(ws: Workspace) -> StageReport:
     with progress("train", models.fits(recipe, params)) as advance:
         metrics = models.train(
             ws.read("features"),
-            _feature_manifest(ws),
+            feature_manifest(ws),
             ws.read("posts"),
             ws.vectors(),
             rows,
@@ -71,11 +72,6 @@ def _recipe(ws: Workspace) -> dict[str, Any]:
     return read_yaml(path)
 
 
-def _feature_manifest(ws: Workspace) -> dict[str, dict[str, Any]]:
-    content: dict[str, dict[str, Any]] = json.loads((ws.folder("features") / "manifest.json").read_text())
-    return content
-
-
 def evaluate(ws: Workspace) -> StageReport:
     """The holdout model on the newest 20 %, beside the naive baselines and, on simulated data, the oracle."""
     from flickcast import models
@@ -110,12 +106,12 @@ def _keep_evaluation(ws: Workspace, metrics: dict[str, Any], plots: dict[str, st
 
 def _judged_matrix(ws: Workspace, training_ids: pl.Series, test: pl.DataFrame) -> pl.DataFrame:
     """The matrix of the test rows, what they know of labels coming from training rows alone."""
-    from flickcast.aggregates import as_of, user_days
     from flickcast.features import with_other_labels
 
     training_labels = ws.read("labels").filter(pl.col("post_id").is_in(training_ids.implode()))
-    states = as_of(test, user_days(ws.read("posts"), training_labels))
-    return with_other_labels(ws.read("features"), _feature_manifest(ws), test, ws.read("users"), states, ws.vectors())
+    params = ws.params.features
+    inputs = Inputs(Stored(ws, training_labels), test, params.clock)
+    return with_other_labels(ws.read("features"), inputs, params.groups)
 
 
 def predict(ws: Workspace) -> StageReport:
@@ -150,7 +146,7 @@ def drift(ws: Workspace) -> StageReport:
     """How far the night's posts lie from the training data; Evidently's report as HTML and JSON."""
     from flickcast.drift import drift_report
 
-    matrix, columns = ws.read("features"), _feature_manifest(ws)
+    matrix, columns = ws.read("features"), feature_manifest(ws)
     new, known = _new_and_training_posts(ws)
     result = drift_report(
         matrix.join(known, on="post_id", how="semi"),

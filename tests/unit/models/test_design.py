@@ -1,8 +1,10 @@
 import numpy as np
 import polars as pl
+from reducible import reducible, settings
 
 from flickcast.models.design import Preparation
-from flickcast.models.reductions import ReductionSettings
+from flickcast.models.reductions import Training
+from flickcast.models.reductions.vectors import VectorSettings
 
 MANIFEST = {
     "size": {"group": "picture_text", "kind": "number"},
@@ -15,7 +17,7 @@ ROWS = pl.DataFrame(
 
 
 def fitted(rare_below: int = 1) -> Preparation:
-    return Preparation.fit(ROWS, MANIFEST, {}, rare_below, seed=0)
+    return Preparation.fit(Training(ROWS, seed=0), MANIFEST, {}, rare_below)[0]
 
 
 def test_values_get_codes_of_the_training_rows() -> None:
@@ -39,8 +41,26 @@ def test_frame_names_numbers_then_categories() -> None:
 
 
 def test_reduction_without_input_is_left_out() -> None:
-    settings = {"picture": ReductionSettings(kind="vectors", column="picture", dimensions=2)}
-    assert Preparation.fit(ROWS, MANIFEST, settings, 1, seed=0).groups() == {
+    wanted = {"picture": VectorSettings(kind="vectors", column="picture", dimensions=2)}
+    assert Preparation.fit(Training(ROWS, seed=0), MANIFEST, wanted, 1)[0].groups() == {
         "size": "picture_text",
         "category": "categories",
     }
+
+
+def test_training_rows_look_out_of_fold_and_new_rows_by_all() -> None:
+    rows = reducible()
+    wanted = {"popularity_of": settings("target_encoding"), "like": settings("clusters")}
+    preparation, own = Preparation.fit(Training(rows, seed=0), {}, wanted, 1)
+    assert own.number_names == [f"popularity_of_{name}" for name in ("category", "subcategory", "country")]
+    new = preparation.design(rows)
+    assert np.nanmax(np.abs(own.numbers - new.numbers)) > 0.01
+    np.testing.assert_array_equal(new.numbers, preparation.reductions["popularity_of"].transform(rows))
+
+
+def test_codes_of_clusters_are_categories() -> None:
+    rows = reducible()
+    preparation, design = Preparation.fit(Training(rows, seed=0), {}, {"like": settings("clusters")}, 1)
+    assert design.category_names == ["like_1", "like_2"]
+    assert (design.codes[:, 0] == -1).tolist() == rows["picture"].is_null().to_list()
+    assert preparation.groups() == {"like_1": "like", "like_2": "like"}

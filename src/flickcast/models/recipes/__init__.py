@@ -24,9 +24,16 @@ class Recipe(Protocol):
         ...
 
     def fit(
-        self, rows: pl.DataFrame, manifest: Manifest, advance: Callable[[int], None]
+        self,
+        rows: pl.DataFrame,
+        manifest: Manifest,
+        advance: Callable[[int], None],
+        context: pl.DataFrame | None = None,
     ) -> tuple[Model, dict[str, Any]]:
-        """A model fitted on these rows alone, and the metrics of its cross-validation, their split named."""
+        """A model fitted on these rows alone, and the metrics of its cross-validation, their split named.
+
+        `context`, by the transductive clock, are all other posts: what needs no label may be learnt from them as well.
+        """
         ...
 
 

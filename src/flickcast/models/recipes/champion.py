@@ -15,7 +15,7 @@ from flickcast.models.design import Design, Manifest, Preparation
 from flickcast.models.fusion import FUSIONS
 from flickcast.models.learners import LEARNERS, Learner
 from flickcast.models.model import Member, Model
-from flickcast.models.reductions import ReductionSettings
+from flickcast.models.reductions import ReductionSettings, Training, without_labels
 from flickcast.params import Section
 from flickcast.splits import user_folds
 
@@ -63,7 +63,9 @@ class Champion:
         """How many learners one `fit` fits, for a progress bar."""
         return self.settings.folds * len(self.learner_settings)
 
-    def fit(self, rows: pl.DataFrame, manifest: Manifest, advance: Advance) -> tuple[Model, dict[str, Any]]:
+    def fit(
+        self, rows: pl.DataFrame, manifest: Manifest, advance: Advance, context: pl.DataFrame | None = None
+    ) -> tuple[Model, dict[str, Any]]:
         """The average of one member per fold, and the metrics of predictions for users that a member never learnt from.
 
         Rounds, weights and band were chosen on the same predictions, so these metrics are a little too good; the ones
@@ -76,26 +78,30 @@ class Champion:
         members = []
         for fold in range(folds.max() + 1):
             inside = folds == fold
-            member, held = self._member(rows.filter(~inside), rows.filter(inside), manifest, advance)
+            held = rows.filter(inside)
+            others = None if context is None else pl.concat([without_labels(held), context], how="diagonal")
+            training = Training(rows.filter(~inside), self.seed, others)
+            member, seen = self._member(training, held, manifest, advance)
             members.append(member)
             for name, learner in member.learners.items():
-                unseen[name][inside] = learner.predict(held)
+                unseen[name][inside] = learner.predict(seen)
         weights = self._weights(unseen, target)
         fused = np.sum([weights[name] * values for name, values in unseen.items()], axis=0)
         band = _band(target - fused, self.settings.band)
         return Model.assemble(self.name, members, weights, band), _metrics(target, unseen, fused, weights, members)
 
     def _member(
-        self, train: pl.DataFrame, held: pl.DataFrame, manifest: Manifest, advance: Advance
+        self, training: Training, held: pl.DataFrame, manifest: Manifest, advance: Advance
     ) -> tuple[Member, Design]:
         """Everything fitted, vocabularies and components too, sees the training folds alone; the held fold stops it."""
-        preparation = Preparation.fit(train, manifest, self.settings.reductions, self.settings.rare_below, self.seed)
-        design, target = preparation.design(train), train["popularity"].to_numpy()
+        settings = self.settings
+        preparation, design = Preparation.fit(training, manifest, settings.reductions, settings.rare_below)
+        target = training.rows["popularity"].to_numpy()
         validation = preparation.design(held), held["popularity"].to_numpy()
         learners = {}
-        for name, settings in self.learner_settings.items():
+        for name, numbers in self.learner_settings.items():
             learners[name] = LEARNERS[name].fit(
-                design, target, settings=settings, seed=self.seed, threads=self.threads, validation=validation
+                design, target, settings=numbers, seed=self.seed, threads=self.threads, validation=validation
             )
             advance(1)
         return Member(preparation, learners), validation[0]

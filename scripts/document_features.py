@@ -1,0 +1,84 @@
+"""Write docs/features.md from the feature groups: `python scripts/document_features.py`."""
+
+from pathlib import Path
+
+from flickcast.features import GROUPS
+from flickcast.features.feature import Feature
+
+TARGET = Path(__file__).parents[1] / "docs" / "features.md"
+HEAD = """# Features
+
+Written by `scripts/document_features.py` from `src/flickcast/features/`. The model matrix has one row per post:
+{numbers} numbers (float32) and {categories} categories in {groups} groups. `features.groups` in params.yaml names those
+that are made; columns that a source has no values for are left out, and the run says which groups are.
+`data/features/manifest.json` says of each column that is there its group, kind, clock, inputs, meaning, unit and
+source. What is fitted (reductions of words, vectors and users, target encodings, neighbours) is made in `train` from
+the training rows, and is no part of the matrix.
+
+## Two clocks
+
+`features.clock` in params.yaml chooses.
+
+- `point_in_time`, the default: a feature of a post is made from what had happened and was known before the post
+  appeared. A post is known from the later of `posted_at` and `first_seen_at`, a label from the latest of these and
+  `matured_at`. What became known at the very same moment does not count, the post itself among it. Statistics of all
+  entities but users count from the midnight (UTC) that follows.
+- `transductive`, the challenge's protocol: all posts count as known from the start, the test posts included, and a
+  user's latest snapshot for all its posts. Posts of the last 7 and 30 days still are those before the post. Labels
+  never count before they were known: groups that read them obey `point_in_time` whatever is chosen.
+
+## Inputs
+
+A group is a pure function of some of these frames, made by `src/flickcast/stages/inputs.py`.
+
+- `posts`: those whose features are wanted, all columns of the table `posts`.
+- `users`: the snapshots of who posted them.
+- `history`: all posts of these users, each with the moments at which it (`known_at`) and its label (`label_known_at`)
+  became known.
+- `<entity>_states`: what was known of each post's user, tags, classes, place, hour, or of everyone, before it appeared:
+  the columns of the table `aggregates/<entity>`, without sketches, and `posts_<n>_days`. No row for a post that has no
+  such entity, several for one with several tags.
+- `cosines`: how alike picture and text are, by the pair of encoders.
+- `picture_statistics`: numbers that encoders of `embed.others` measured on the picture (`statistics-picture`,
+  `nima-picture`, `iipa-picture`).
+
+## A new group
+
+One file in `src/flickcast/features/` with a function that returns one row per post, and `ABOUT`, which says of each
+column what it means; one line in `GROUPS` of `features/__init__.py`; its name in `features.groups`. A group that reads
+labels says so there (`reads_labels`), so that judging a model computes it again without the test labels. Every group
+passes `tests/contracts/test_feature_groups.py`.
+"""
+
+
+def page() -> str:
+    """The whole page, one section per group."""
+    kinds = [feature.kind for group in GROUPS.values() for feature in group.about.values()]
+    facts = {"numbers": kinds.count("number"), "categories": kinds.count("category"), "groups": len(GROUPS)}
+    return HEAD.format(**facts) + "".join(map(section, GROUPS))
+
+
+def section(name: str) -> str:
+    """One group: what it reads, which clock it obeys, its columns."""
+    group = GROUPS[name]
+    inputs = ", ".join(f"`{one}`" for one in group.reads)
+    clock = "`point_in_time` whatever is chosen: it reads labels" if group.reads_labels else "as chosen"
+    rows = "".join(row(column, feature) for column, feature in group.about.items())
+    return (
+        f"\n## {name}\n\n{sentence(group.columns)} Reads {inputs}. Clock: {clock}.\n\n"
+        f"| column | meaning | unit | source | kind |\n| --- | --- | --- | --- | --- |\n{rows}"
+    )
+
+
+def sentence(function: object) -> str:
+    """The first paragraph of a group's docstring, in one line."""
+    return " ".join((function.__doc__ or "").split("\n\n")[0].split())
+
+
+def row(column: str, feature: Feature) -> str:
+    """One column."""
+    return f"| `{column}` | {feature.meaning} | {feature.unit} | {feature.source} | {feature.kind} |\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), encoding="utf-8")

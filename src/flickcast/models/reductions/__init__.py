@@ -1,0 +1,43 @@
+"""Fitted columns of a model: what a recipe's `reductions` may be, one file per kind.
+
+Long inputs made short, and what training labels say of a post; each is fitted in `train` on training rows and saved
+with the model as data.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from flickcast.models.reductions.clusters import Clusters, ClusterSettings
+from flickcast.models.reductions.influence import Influence, InfluenceSettings
+from flickcast.models.reductions.nearest import Nearest, NearestSettings
+from flickcast.models.reductions.protocol import Arrays, Matrix, Reduction, Training, without_labels
+from flickcast.models.reductions.target_encoding import TargetEncoding, TargetEncodingSettings
+from flickcast.models.reductions.user_items import UserItems, UserPlaceSettings, UserTagSettings
+from flickcast.models.reductions.vectors import Vectors, VectorSettings
+from flickcast.models.reductions.words import Words, WordSettings
+
+__all__ = ["REDUCTIONS", "Arrays", "Matrix", "Reduction", "ReductionSettings", "Training", "without_labels"]
+
+ReductionSettings = Annotated[
+    VectorSettings
+    | WordSettings
+    | TargetEncodingSettings
+    | NearestSettings
+    | UserTagSettings
+    | UserPlaceSettings
+    | ClusterSettings
+    | InfluenceSettings,
+    Field(discriminator="kind"),
+]
+
+REDUCTIONS: dict[str, type[Reduction]] = {
+    "vectors": Vectors,
+    "words": Words,
+    "target_encoding": TargetEncoding,
+    "nearest": Nearest,
+    "user_tags": UserItems,
+    "user_places": UserItems,
+    "clusters": Clusters,
+    "influence": Influence,
+}

@@ -1,0 +1,108 @@
+"""What every reduction owes, and what it is fitted on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from flickcast.splits import user_folds
+
+Json = dict[str, Any]
+Matrix = NDArray[np.float32]
+Arrays = Mapping[str, NDArray[Any]]
+LABELS = ("popularity", "label_known_at")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a reduction is fitted on: rows with labels and, by the transductive clock alone, further rows without.
+
+    Both are what `models.rows.gather` gives.
+    """
+
+    rows: pl.DataFrame
+    seed: int
+    context: pl.DataFrame | None = None
+
+    @property
+    def everything(self) -> pl.DataFrame:
+        """All rows that may be learnt from where no label is needed; no labels."""
+        rows = without_labels(self.rows)
+        return rows if self.context is None else pl.concat([rows, self.context.select(rows.columns)])
+
+    def folds(self, count: int) -> NDArray[np.int64]:
+        """A fold number per row, all rows of a user in one fold, whatever the order of the rows."""
+        users = self.rows["user_id"]
+        return user_folds(users, max(1, min(count, users.n_unique())), self.seed).to_numpy()
+
+
+class Reduction(Protocol):
+    """Fitted on training rows; turns rows into a few float32 columns, NaN where a row has no input."""
+
+    makes_codes: ClassVar[bool]  # whether its columns are codes of classes (1, 2, ...) instead of numbers
+
+    @property
+    def names(self) -> list[str]:
+        """The columns it makes."""
+        ...
+
+    def transform(self, rows: pl.DataFrame) -> Matrix:
+        """Shape (rows, len(names)), for rows that it was not fitted on."""
+        ...
+
+    def facts(self) -> Json:
+        """All but the arrays, as JSON."""
+        ...
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Its arrays."""
+        ...
+
+    @classmethod
+    def fit(cls, training: Training, name: str, settings: Any) -> "tuple[Reduction, Matrix] | None":
+        """Learn from the rows, and how they look themselves; None where they have no input for it.
+
+        What is learnt from labels shows no training row its own label or one of its fold.
+        """
+        ...
+
+    @classmethod
+    def restore(cls, name: str, facts: Json, arrays: Arrays) -> "Reduction":
+        """The same reduction from its facts and arrays."""
+        ...
+
+
+def out_of_fold(
+    training: Training, folds: int, without: Callable[[NDArray[np.bool_]], Reduction | None]
+) -> Matrix | None:
+    """How training rows look to reductions that know no label of their fold; None where there is but one fold.
+
+    `without` makes such a reduction, given which training rows are in the fold; None where too little is left.
+    """
+    fold_of = training.folds(folds)
+    parts = {}
+    for fold in range(fold_of.max(initial=0) + 1):
+        inside = fold_of == fold
+        part = without(inside)
+        if part is not None:
+            parts[fold] = inside, part.transform(without_labels(training.rows.filter(inside)))
+    if len(parts) < 2:
+        return None
+    width = next(columns.shape[1] for _, columns in parts.values())
+    own = np.full((training.rows.height, width), np.nan, np.float32)
+    for inside, columns in parts.values():
+        own[inside] = columns
+    return own
+
+
+def without_labels(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows as if no label were known."""
+    return rows.drop(LABELS, strict=False)
+
+
+def numbered(name: str, count: int) -> list[str]:
+    """name_1, name_2, ..."""
+    return [f"{name}_{number}" for number in range(1, count + 1)]

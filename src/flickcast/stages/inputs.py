@@ -1,0 +1,202 @@
+"""What feature groups read, for some posts, put together from tables and states when it is asked for."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+
+from flickcast.params import EmbedParams
+from flickcast.schemas import TABLES
+from flickcast.workspace import Workspace
+
+# For how many days back posts are counted, by entity.
+WINDOWS = {"users": (1, 7, 30, 60, 365)}
+USUAL_WINDOWS = (7, 30)
+FOR_EVER = pl.lit("2100-01-01").str.to_datetime(time_unit="us", time_zone="UTC")
+HISTORY_COLUMNS = (
+    "post_id",
+    "user_id",
+    "posted_at",
+    "first_seen_at",
+    "title",
+    "tags",
+    "category",
+    "latitude",
+    "longitude",
+)
+
+
+class Tables(Protocol):
+    """Where the inputs come from."""
+
+    def rows(self, table: str, columns: Sequence[str]) -> pl.LazyFrame:
+        """Columns of `posts`, `users` or `labels`, the latter as far as they may be known."""
+        ...
+
+    def states(self, entity: str, wanted: pl.DataFrame) -> pl.DataFrame:
+        """The states of the wanted entities (one column, entity_id), of all moments, without sketches."""
+        ...
+
+    def cosines(self, posts: pl.Series) -> pl.DataFrame:
+        """How alike picture and text are, of these posts that have a picture: post_id, has_picture, cosine."""
+        ...
+
+    def picture_statistics(self, posts: pl.Series) -> pl.DataFrame:
+        """What was measured on the pictures of these posts: post_id and every column of `picture_columns`."""
+        ...
+
+
+class Inputs(Mapping[str, pl.DataFrame]):
+    """The inputs of feature groups for some posts (all columns of the table); each is made when first asked for.
+
+    - `posts`: those whose features are wanted
+    - `users`: the snapshots of who posted them
+    - `history`: all posts of these users, with the moments at which they and their labels became known
+    - `<entity>_states`: the merged state of each post's entity before the post appeared, with `posts_<n>_days`; no row
+      for a post that has no such entity, several for one that has several tags
+    - `cosines`: how alike picture and text are
+    - `picture_statistics`: what encoders of params embed.others measured on the pictures; null where none did
+
+    By the clock `transductive` all posts count as known from the start; labels never do.
+    """
+
+    def __init__(self, tables: Tables, posts: pl.DataFrame, clock: str) -> None:
+        from flickcast.aggregates import ENTITIES
+
+        self._tables = tables
+        self._transductive = clock == "transductive"
+        self._read: dict[str, pl.DataFrame] = {"posts": posts}
+        self._makers: dict[str, Callable[[], pl.DataFrame]] = {
+            "users": self._users,
+            "history": self._history,
+            "cosines": lambda: tables.cosines(posts["post_id"]),
+            "picture_statistics": lambda: tables.picture_statistics(posts["post_id"]),
+            **{f"{name}_states": partial(self._states, name) for name in ENTITIES},
+        }
+
+    def __getitem__(self, name: str) -> pl.DataFrame:
+        if name not in self._read:
+            self._read[name] = self._makers[name]()
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["posts", *self._makers])
+
+    def __len__(self) -> int:
+        return 1 + len(self._makers)
+
+    def _of_users(self, table: str, columns: Sequence[str]) -> pl.DataFrame:
+        wanted = self["posts"].lazy().select("user_id").unique()
+        return self._tables.rows(table, columns).join(wanted, on="user_id", how="semi").collect()
+
+    def _users(self) -> pl.DataFrame:
+        rows = self._of_users("users", tuple(TABLES["users"].columns)).sort("user_id", "observed_at")
+        if not self._transductive:
+            return rows
+        first = self["history"].group_by("user_id").agg(pl.col("posted_at").min())
+        last = rows.unique("user_id", keep="last", maintain_order=True).join(first, on="user_id", maintain_order="left")
+        return last.with_columns(observed_at=pl.min_horizontal("observed_at", "posted_at")).drop("posted_at")
+
+    def _history(self) -> pl.DataFrame:
+        posts = self._of_users("posts", HISTORY_COLUMNS)
+        labels = self._tables.rows("labels", ("post_id", "popularity", "matured_at")).collect()
+        seen = pl.max_horizontal("posted_at", "first_seen_at")
+        joined = posts.join(labels, on="post_id", how="left").with_columns(
+            known_at=pl.col("posted_at") if self._transductive else seen,
+            label_known_at=pl.when(pl.col("matured_at").is_not_null()).then(pl.max_horizontal("matured_at", seen)),
+            title_chars=pl.col("title").str.len_chars(),
+        )
+        return joined.drop("first_seen_at", "matured_at", "title").sort("user_id", "known_at", "posted_at", "post_id")
+
+    def _states(self, name: str) -> pl.DataFrame:
+        from flickcast.aggregates import as_of, targets
+
+        posts = self["posts"]
+        wanted = targets(posts, name)
+        states = self._tables.states(name, wanted.select("entity_id").unique())
+        found = as_of(wanted, states, WINDOWS.get(name, USUAL_WINDOWS))
+        if not self._transductive:
+            return found
+        always = as_of(targets(posts, name, FOR_EVER), states)
+        timely = [name for name in found.columns if name.startswith("popularity_") or name not in always.columns]
+        return always.with_columns(found[timely]).with_columns(found["moment"])
+
+
+class Stored:
+    """The tables of a workspace; `labels` in place of its own where a model is judged."""
+
+    def __init__(self, ws: Workspace, labels: pl.DataFrame | None = None) -> None:
+        self._ws = ws
+        self._labels = labels
+
+    def rows(self, table: str, columns: Sequence[str]) -> pl.LazyFrame:
+        """See `Tables`."""
+        if table == "labels" and self._labels is not None:
+            return self._labels.lazy().select(columns)
+        return self._ws.scan(table, columns)
+
+    def states(self, entity: str, wanted: pl.DataFrame) -> pl.DataFrame:
+        """See `Tables`; the states of other labels are made here and now."""
+        from flickcast.aggregates import label_states
+
+        table = f"aggregates/{entity}"
+        columns = [column for column in TABLES[table].columns if not column.endswith("_sketch")]
+        parts = [part for part in self._ws.digests(table) if self._labels is None or part.startswith("posts-")]
+        stored = self._ws.read_parts(table, parts, columns)
+        if self._labels is not None:
+            stored = pl.concat([stored, label_states(self._ws.read("posts"), self._labels, entity).select(columns)])
+        return stored.join(wanted, on="entity_id", how="semi")
+
+    def cosines(self, posts: pl.Series) -> pl.DataFrame:
+        """See `Tables`."""
+        picture, text = (self._ws.some_vectors(encoder, posts) for encoder in self._ws.params.embed.pair)
+        return cosines(picture, text)
+
+    def picture_statistics(self, posts: pl.Series) -> pl.DataFrame:
+        """See `Tables`."""
+        used = picture_encoders(self._ws.params.embed)
+        return picture_statistics({encoder: self._ws.some_vectors(encoder, posts) for encoder in used})
+
+
+def picture_columns() -> dict[str, tuple[str, ...]]:
+    """Encoders whose numbers have a meaning each, and the names of these."""
+    from flickcast.embeddings.encoders import families
+
+    return {name: family.facts["columns"] for name, family in families().items() if "columns" in family.facts}
+
+
+def picture_encoders(params: EmbedParams) -> list[str]:
+    """Those of them that params.yaml names."""
+    return [name for name in picture_columns() if name in params.names]
+
+
+def picture_statistics(vectors: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """One column per number, from each encoder's vectors (post_id, vector); those of encoders not there are null."""
+    ids = pl.Series("post_id", [], pl.String).to_frame()
+    found = pl.concat([ids, *(rows.select("post_id") for rows in vectors.values())]).unique().sort("post_id")
+    for encoder, names in picture_columns().items():
+        if encoder not in vectors:
+            found = found.with_columns(pl.lit(None, pl.Float32).alias(name) for name in names)
+            continue
+        rows = vectors[encoder].select("post_id", *(_number(place).alias(name) for place, name in enumerate(names)))
+        found = found.join(rows, on="post_id", how="left")
+    return found
+
+
+def _number(place: int) -> pl.Expr:
+    return pl.col("vector").arr.get(place, null_on_oob=True).cast(pl.Float32)
+
+
+def cosines(picture: pl.DataFrame, text: pl.DataFrame) -> pl.DataFrame:
+    """The cosine of unit vectors (post_id, vector) of pictures and texts: post_id, has_picture, cosine."""
+    rows = picture.join(text, on="post_id", how="left", suffix="_text").sort("post_id")
+    both = rows.drop_nulls(["vector", "vector_text"])
+    values = np.empty(both.height, np.float32)
+    for first in range(0, both.height, 50_000):  # all at once would be gigabytes of float32
+        some = both.slice(first, 50_000)
+        one, other = (some[name].to_numpy().astype(np.float32) for name in ("vector", "vector_text"))
+        values[first : first + some.height] = np.einsum("ij,ij->i", one, other)
+    found = both.select("post_id", cosine=pl.Series(values, dtype=pl.Float32))
+    return rows.select("post_id", has_picture=pl.col("vector").is_not_null()).join(found, on="post_id", how="left")
