@@ -13,9 +13,10 @@ from embeddable import filled
 from simulated_nights import Nights, simulated_nights
 
 from flickcast import stages
+from flickcast.embeddings.names import PARTS
 from flickcast.simulate.world import WorldParams
 from flickcast.stages.embedding import plan_of_embedding
-from flickcast.stages.retention import let_go
+from flickcast.stages.retention import let_go, to_fetch_again
 from flickcast.workspace import Workspace, set_params
 
 NIGHT = date(2026, 1, 10)
@@ -52,6 +53,19 @@ def test_pictures_go_when_every_encoder_has_seen_them_and_their_hashes_stay(root
     report = stages.embed(Workspace(root))
     assert report.facts["embedded"] == 0
     assert [note for note in report.notes if not note.startswith("lsa-text is left out")] == []
+
+
+@pytest.mark.parametrize("end", ["text", *PARTS])
+def test_what_reads_no_picture_wants_none_again(root, end):
+    """Encoders of titles and of tags had all pictures fetched again."""
+    let_go(Workspace(root), NIGHT)
+    assert to_fetch_again(Workspace(root), f"another-{end}").to_list() == []
+
+
+@pytest.mark.parametrize("name", ["statistics-picture", "vilt-both", "blip2"])
+def test_what_reads_pictures_wants_those_that_went(root, name):
+    let_go(Workspace(root), NIGHT)
+    assert to_fetch_again(Workspace(root), name).len() == 20
 
 
 @pytest.mark.parametrize(("days", "left"), [("null", 20), ("100", 20), ("9", 10), ("0", 0)])

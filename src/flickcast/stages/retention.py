@@ -83,8 +83,9 @@ def _readers_of_pictures(ws: Workspace) -> list[str]:
 
 
 def _reads_pictures(name: str) -> bool:
-    """Whether an encoder reads pictures, by its name's ending."""
-    return not name.endswith(("-text", "-caption"))
+    from flickcast.embeddings.encoders import reads
+
+    return "picture" in reads(name)
 
 
 def to_fetch_again(ws: Workspace, name: str, version: str | None = None) -> pl.Series:
