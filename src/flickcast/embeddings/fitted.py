@@ -22,7 +22,7 @@ Json = dict[str, Any]
 Matrix = NDArray[np.float32]
 
 LEAST_TEXTS = 100  # fewer teach nothing that would hold for the next thousand
-_STATE = "state.json"
+STATE = "state.json"
 _FORM = 1  # raise it when texts are cut into words in another way: states learned before are then refused
 # Of a post's title and tags; whoever writes a megabyte is read as far as this, when learning as when encoding.
 _MOST_CHARACTERS = 10_000
@@ -48,7 +48,7 @@ def folder_of(name: str, root: Path) -> Path:
 
 def is_fitted(name: str, root: Path) -> bool:
     """Whether there is a state, sound or not: what is damaged is not replaced unasked."""
-    return (folder_of(name, root) / _STATE).exists()
+    return (folder_of(name, root) / STATE).exists()
 
 
 def readable(text: str | None) -> str:
@@ -77,7 +77,7 @@ def save_state(folder: Path, facts: Mapping[str, Any], arrays: Mapping[str, Matr
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     digest = hashlib.sha256(content).hexdigest()
     publish(folder / f"{digest}.safetensors", content)
-    publish_json(folder / _STATE, {"facts": facts, "arrays": digest, "sha256": _digest(facts, digest)})
+    publish_json(folder / STATE, {"facts": facts, "arrays": digest, "sha256": _digest(facts, digest)})
     for path in folder.glob("*.safetensors"):
         if path.stem != digest:
             path.unlink()
@@ -95,7 +95,7 @@ def load_state(name: str, root: Path) -> State:
             f"{LEAST_TEXTS} texts, as `flickcast encoders fit {name}` does."
         )
     try:
-        stored = json.loads((folder / _STATE).read_bytes())
+        stored = json.loads((folder / STATE).read_bytes())
         content = (folder / f"{stored['arrays']}.safetensors").read_bytes()
         if hashlib.sha256(content).hexdigest() != stored["arrays"]:
             raise ValueError("other arrays")
