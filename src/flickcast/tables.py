@@ -191,22 +191,18 @@ class Store:
         names = {str(path): path.name.removesuffix(".parquet") for path in paths}
         return rows.with_columns(pl.col("part").replace_strict(names, return_dtype=pl.String))
 
-    def replace(self, name: str, rows: pl.DataFrame) -> None:
-        """Write a derived table whole (its owner is a stage that computes it anew each time)."""
-        facts = publish_parquet(self.folder(name) / "part.parquet", check(name, rows))
-        publish_json(self.folder(name) / LISTING, {"part.parquet": facts})
-
     def refresh(self, name: str, wanted: Mapping[str, str], make: Callable[[list[str]], Parts]) -> list[str]:
         """Bring a derived table up to date part by part; returns the names of the parts that were made.
 
         `wanted` maps each part to a digest of all that it is made from. A part listed with that digest stays as it is;
-        `make` is called once with the names of the others and gives their rows. What is no longer wanted goes.
+        `make` is called once with the names of the others and gives their rows. What is no longer wanted goes, and with
+        it what an earlier version wrote without saying what it was made from.
         """
         listed, folder = self._listed(name), self.folder(name)
         kept = {
             file: facts
             for file, facts in listed.items()
-            if wanted.get(facts.get("part", "")) == facts.get("of") and (folder / file).exists()
+            if "of" in facts and wanted.get(facts["part"]) == facts["of"] and (folder / file).exists()
         }
         missing = sorted(set(wanted) - {facts["part"] for facts in kept.values()})
         for part, rows in make(missing) if missing else ():

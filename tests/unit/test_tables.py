@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from flickcast.errors import CheckError, UserError
-from flickcast.tables import Store, publish
+from flickcast.tables import Parts, Store, publish, publish_json, publish_parquet
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -139,15 +139,34 @@ def test_a_reader_too_refuses_data_without_its_manifest(tmp_path: Path) -> None:
         Store(tmp_path).read("observations")
 
 
+LABELS = pl.DataFrame({"post_id": ["a"], "popularity": [1.0], "matured_at": [MOMENT], "kind": ["observed"]})
+
+
+def made(missing: list[str]) -> Parts:
+    """The labels, as each of the missing parts."""
+    return ((part, LABELS) for part in missing)
+
+
 def test_a_derived_table_is_checked_and_holds_only_what_its_stage_wrote(tmp_path: Path) -> None:
-    rows = pl.DataFrame({"post_id": ["a"], "popularity": [1.0], "matured_at": [MOMENT], "kind": ["observed"]})
-    Store(tmp_path).replace("labels", rows)
-    path = tmp_path / "data" / "labels" / "part.parquet"
+    Store(tmp_path).refresh("labels", {"2026-03": "digest"}, made)
+    path = tmp_path / "data" / "labels" / "2026-03-digest.parquet"
     (path.parent / "planted.parquet").write_bytes(path.read_bytes())
     assert Store(tmp_path).read("labels").height == 1
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(CheckError, match=r"part\.parquet is damaged"):
+    with pytest.raises(CheckError, match=r"2026-03-digest\.parquet is damaged"):
         Store(tmp_path).read("labels")
+
+
+def test_a_derived_table_of_an_earlier_version_is_made_anew(tmp_path: Path) -> None:
+    """Its listing does not say what its one part was made from (found 2026-11-22)."""
+    folder = tmp_path / "data" / "labels"
+    publish_json(folder / "parts.json", {"part.parquet": publish_parquet(folder / "part.parquet", LABELS)})
+    store = Store(tmp_path)
+    assert store.read("labels").height == 1
+    assert store.refresh("labels", {"2026-03": "digest"}, made) == ["2026-03"]
+    assert [path.name for path in folder.glob("*.parquet")] == ["2026-03-digest.parquet"]
+    assert Store(tmp_path).read("labels").height == 1
+    assert store.refresh("labels", {"2026-03": "digest"}, made) == [], "what it says now is enough the next time"
 
 
 @pytest.mark.parametrize("content", ["[]", '{"stage": "ingest", "parts": null, "batches": {}}'])
