@@ -121,12 +121,17 @@ class _Work(Generic[Tag]):
         self._closed: list[tuple[Tag, Result]] = []
 
     def prepare(self, one: Input) -> Any:
-        """The decoder's part. Where memory runs out for several at a time, one by one."""
+        """The decoder's part. Where memory runs out for several at a time, one by one; TryAgainError if that fails."""
         try:
             return _prepared(self._encoder, one)
-        except MemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        try:
             with self._one_at_a_time:
                 return _prepared(self._encoder, one)
+        except (MemoryError, RuntimeError) as error:
+            raise self._too_little_memory() if is_out_of_memory(error) else error from None
 
     def add(self, key: Any, value: Any) -> list[tuple[Tag, Result]]:
         """Take an input's future, or the end of a shard; the shards that are complete now."""
@@ -168,13 +173,15 @@ class _Work(Generic[Tag]):
             if not is_out_of_memory(error):
                 raise
         if len(prepared) == 1:
-            raise TryAgainError(
-                f"Encoder {self._encoder.name} runs out of memory with a single post. "
-                "Free some and run the command again."
-            )
+            raise self._too_little_memory()
         half = len(prepared) // 2
         self._shrink(half)
         return [*self._made(prepared[:half]), *self._made(prepared[half:])]
+
+    def _too_little_memory(self) -> TryAgainError:
+        return TryAgainError(
+            f"Encoder {self._encoder.name} runs out of memory with a single post. Free some and run the command again."
+        )
 
     def _shrink(self, batch: int) -> None:
         import torch

@@ -126,19 +126,33 @@ def test_memory_that_is_too_small_for_one_says_so() -> None:
         work(Lengths(0), SHARDS)
 
 
-def test_decoders_that_run_out_of_memory_try_again_one_by_one() -> None:
-    class Hungry(Lengths):
-        busy = 0
-        lock = threading.Lock()
-        refused = 0
+OF_TORCH = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
 
-        def prepare(self, sample: Sample) -> Any:
-            if sample.text == "x" * 12 and not self.refused:
-                self.refused += 1
-                raise MemoryError
-            return super().prepare(sample)
 
-    assert lengths(work(Hungry(), SHARDS)) == WANTED
+class Hungry(Lengths):
+    """One of its texts gets no memory so many times."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        super().__init__()
+        self.error, self.times = error, times
+
+    def prepare(self, sample: Sample) -> Any:
+        if sample.text == "x" * 12 and self.times:
+            self.times -= 1
+            raise self.error
+        return super().prepare(sample)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError(OF_TORCH)])
+def test_decoders_that_run_out_of_memory_try_again_one_by_one(error: Exception) -> None:
+    assert lengths(work(Hungry(error, 1), SHARDS)) == WANTED
+    with pytest.raises(TryAgainError, match="lengths-text runs out of memory with a single post"):
+        work(Hungry(error, 2), SHARDS)
+
+
+def test_a_decoder_that_fails_otherwise_is_not_asked_again() -> None:
+    with pytest.raises(RuntimeError, match="another"):
+        work(Hungry(RuntimeError("another"), 1), SHARDS)
 
 
 class PlannedError(Exception):
