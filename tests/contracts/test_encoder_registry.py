@@ -70,6 +70,20 @@ def test_missing_weights_are_one_sentence_with_the_command_and_the_parameter(nam
         assert "embed.weights" in said
 
 
+OTHERS = {name: "someone/theirs" for name in FETCHED} | {"RN50-picture": "openai", "RN50-title": "yfcc15m"}
+
+
+@pytest.mark.parametrize(("name", "weights"), OTHERS.items())
+def test_the_command_is_for_the_weights_that_params_yaml_names(name, weights, tmp_path, monkeypatch):
+    """`pull RN50` asked for a tag that RN50 does not have, and `pull bert-text` fetched the usual BERT."""
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *place, **more: None)
+    choice = encoders.choice_of(name, EmbedParams(weights={name: weights}), tmp_path)
+    with pytest.raises(UserError) as caught:
+        encoders.family_named(name).build(name, choice)
+    command = f"`flickcast encoders pull {name if name in ENTRIES else 'RN50'} --pretrained {weights}`"
+    assert command in str(caught.value)
+
+
 @pytest.mark.parametrize("name", FETCHED)
 def test_pull_asks_for_the_repository_and_its_patterns(name, tmp_path, monkeypatch, capsys):
     asked = []

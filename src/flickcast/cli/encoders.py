@@ -79,7 +79,7 @@ def _tables(rows: Sequence[dict[str, Any]]) -> str:
         console = Console(file=text, width=WIDTH, highlight=False, markup=False)
         for title, some in (
             ("Ready (* named in params.yaml)", here),
-            ("After `flickcast encoders pull NAME`", to_fetch),
+            ("After `flickcast encoders pull NAME --pretrained WEIGHTS` (these in brackets)", to_fetch),
             ("With a file of yours, named in params.yaml as embed.weights.NAME", to_bring),
         ):
             if some:

@@ -91,7 +91,7 @@ def find(name: str, choice: Choice, repository: str, model_type: str | None) -> 
     if model_type not in (None, found := checkpoint.config["model_type"]):
         raise UserError(f"{folder} holds a model of type {found}, but encoder {name} needs one of type {model_type}.")
     if not any(folder.glob("*.safetensors")):
-        raise _without_safetensors(name, folder)
+        raise _without_safetensors(name, folder, choice)
     return checkpoint
 
 
@@ -109,6 +109,15 @@ def fetch(name: str, repository: str, files: Sequence[str]) -> Path:
     except RepositoryNotFoundError:
         raise UserError(f"There is no repository {repository} on the Hugging Face hub for encoder {name}.") from None
     except (OSError, RuntimeError) as error:
+def pull_command(name: str, weights: str | None) -> str:
+    """What a user types to fetch these weights of an encoder, a tag or a repository; None: the usual ones.
+
+    >>> pull_command("RN50", "openai"), pull_command("bert-text", None)
+    ('`flickcast encoders pull RN50 --pretrained openai`', '`flickcast encoders pull bert-text`')
+    """
+    return f"`flickcast encoders pull {name}{f' --pretrained {weights}' if weights else ''}`"
+
+
         raise TryAgainError(
             f"No connection to download the weights of encoder {name} ({wanted}) from the Hugging Face hub "
             f"({type(error).__name__}). Try again later, or set embed.weights.{name} in params.yaml to the path of a "
@@ -129,8 +138,9 @@ def _folder(name: str, choice: Choice, repository: str) -> Path:
     if (cached := _cached(repository)) is not None:
         return cached
     raise UserError(
-        f"The weights of encoder {name} ({repository}) are not here: fetch them with `flickcast encoders pull {name}`, "
-        f"or set embed.weights.{name} in params.yaml to the path of a folder with a local copy."
+        f"The weights of encoder {name} ({repository}) are not here: fetch them with "
+        f"{pull_command(name, choice.weights)}, or set embed.weights.{name} in params.yaml to the path of a folder "
+        "with a local copy."
     )
 
 
@@ -149,12 +159,12 @@ def _config(name: str, folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder / CONFIG} of encoder {name} cannot be read: {_first_line(error)}") from None
 
 
-def _without_safetensors(name: str, folder: Path) -> UserError:
+def _without_safetensors(name: str, folder: Path, choice: Choice) -> UserError:
     pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for path in folder.glob(pattern))
     if not pickles:
         return UserError(
-            f"{folder} holds no weights of encoder {name} (*.safetensors): fetch them with "
-            f"`flickcast encoders pull {name}`, or set embed.weights.{name} in params.yaml to a folder that does."
+            f"{folder} holds no weights of encoder {name} (*.safetensors): {fetched}set embed.weights.{name} in "
+            "params.yaml to a folder that does."
         )
     return UserError(
         f"{folder} holds the weights of encoder {name} only as pickle ({pickles[0]}), which flickcast does not open; "
@@ -166,6 +176,8 @@ def _without_safetensors(name: str, folder: Path) -> UserError:
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
+        is_own = choice.weights is not None and folder == choice.root / choice.weights
+        fetched = "" if is_own else f"fetch them with {pull_command(name, choice.weights)}, or "
 
 def words(tokenizer: Any, text: str, most: int) -> list[int]:
     """The first tokens of a text, without those that mean something to the model, should the text spell one out."""

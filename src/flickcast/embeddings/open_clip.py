@@ -64,7 +64,8 @@ class OpenClipEncoder:
         is_picture = kind == "picture"
         settings = dict(self._model.visual.preprocess_cfg) if is_picture else {"characters": MOST_CHARACTERS}
         if not is_picture:
-            self._tokenize, tokenizer = open_tokenizer(files.name, files.weights)
+            tag = choice.weights if files.tag else None
+            self._tokenize, tokenizer = open_tokenizer(files.name, files.weights, tag)
             settings |= {"tokenizer": tokenizer} if tokenizer else {}
         self.shortest_edge = _longest(settings["size"]) if is_picture else None
         # of the weights that take part in products; norms are in float32

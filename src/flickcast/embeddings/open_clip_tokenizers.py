@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flickcast.embeddings.checkpoints import pull_command
 from flickcast.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ def folder(name: str, weights: Path) -> Path | None:
     return Path(found).parent if isinstance(found, str | Path) else None
 
 
-def open_tokenizer(name: str, weights: Path) -> "tuple[Tokenize, str]":
+def open_tokenizer(name: str, weights: Path, tag: str | None) -> "tuple[Tokenize, str]":
     """What turns texts into tokens, and a short hash of it; never reaches for the network.
 
-    UserError, in one sentence, if its files are not here or are not this model's.
+    `tag`: of the weights, None for a file of the user's. UserError, in one sentence, if its files are not here or are
+    not this model's.
     """
     import open_clip
 
@@ -41,9 +43,10 @@ def open_tokenizer(name: str, weights: Path) -> "tuple[Tokenize, str]":
         own: Tokenize = open_clip.get_tokenizer(name)
         return own, ""
     if (place := folder(name, weights)) is None:
+        fetched = f"fetch it with {pull_command(name, tag)}, or " if tag else ""
         raise UserError(
-            f"Encoder {name}-text reads texts with the tokenizer {wanted}, which is not here: fetch it with `flickcast "
-            f"encoders pull {name}`, or lay its {FILES[0]} and {FILES[1]} beside {weights}."
+            f"Encoder {name}-text reads texts with the tokenizer {wanted}, which is not here: {fetched}lay its "
+            f"{FILES[0]} and {FILES[1]} beside {weights}."
         )
     tokenizer = _opened(name, place)
     if (most := _largest(tokenizer)) >= (known := _text(name).get("vocab_size", 49408)):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flickcast.embeddings import open_clip_tokenizers
-from flickcast.embeddings.checkpoints import fetch
+from flickcast.embeddings.checkpoints import fetch, pull_command
 from flickcast.errors import TryAgainError, UserError, nearest
 
 # Trained by scripts/train_tiny_clip.py on pictures of the simulated world: for the demo and the tests only.
@@ -80,9 +80,9 @@ def find(name: str, pretrained: str | None, root: Path = Path()) -> EncoderFiles
     weights = _cached(tag)
     if weights is None:
         raise UserError(
-            f"The weights of encoder {name} ({pretrained}) are not here: fetch them with `flickcast encoders "
-            f"pull {name}`, or set embed.pretrained (or embed.weights.{name}, for another than the pair) in "
-            "params.yaml to the path of a local .safetensors file."
+            f"The weights of encoder {name} ({pretrained}) are not here: fetch them with "
+            f"{pull_command(name, pretrained)}, or set embed.pretrained (or embed.weights.{name}, for another than the "
+            "pair) in params.yaml to the path of a local .safetensors file."
         )
     return EncoderFiles(name, weights, tag)
 

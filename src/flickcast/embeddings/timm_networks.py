@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flickcast.embeddings.checkpoints import pull_command
 from flickcast.embeddings.passes import device, in_passes, on_device, torch_threads
 from flickcast.embeddings.protocol import Choice, Family, Kind, Sample, Vectors
 from flickcast.errors import UserError
@@ -82,8 +83,9 @@ def find(name: str, choice: Choice, family: Family, architecture: str) -> Weight
     configuration, weights = (_cached(repository, file) for file in FILES)
     if configuration is None or weights is None:
         raise UserError(
-            f"The weights of encoder {name} ({repository}) are not here: fetch them with `flickcast encoders pull "
-            f"{name}`, or set embed.weights.{name} in params.yaml to the path of a local copy."
+            f"The weights of encoder {name} ({repository}) are not here: fetch them with "
+            f"{pull_command(name, choice.weights)}, or set embed.weights.{name} in params.yaml to the path of a "
+            "local copy."
         )
     return _configured(name, configuration, weights, architecture)
 

@@ -115,7 +115,9 @@ def test_the_shorter_edge_is_what_the_model_reads(build):
 
 @NAMES
 def test_missing_weights_are_one_sentence_with_the_command(name):
-    with pytest.raises(UserError, match=rf"not here: fetch them with `flickcast encoders pull {name}`, or set embed"):
+    with pytest.raises(
+        UserError, match=rf"fetch them with `flickcast encoders pull {name} --pretrained someone/never-fetched`"
+    ):
         blip.build(name, Choice(weights="someone/never-fetched"))
 
 

@@ -162,7 +162,9 @@ def test_the_version_names_prompt_generation_and_weights(tmp_path, monkeypatch):
 
 
 def test_missing_weights_are_one_sentence_with_the_command():
-    with pytest.raises(UserError, match=r"not here: fetch them with `flickcast encoders pull blip2`, or set embed"):
+    with pytest.raises(
+        UserError, match=r"fetch them with `flickcast encoders pull blip2 --pretrained someone/never-fetched`"
+    ):
         captions.build(captions.BLIP_2, Choice(weights="someone/never-fetched"))
 
 

@@ -11,6 +11,7 @@ import pytest
 from tiny_checkpoints import save_siglip
 
 from flickcast.embeddings import encoders
+from flickcast.embeddings.open_clip_tokenizers import open_tokenizer
 from flickcast.embeddings.protocol import Encoder, Sample, Vectors
 from flickcast.errors import TryAgainError, UserError
 from flickcast.params import EmbedParams
@@ -65,9 +66,18 @@ def test_other_words_of_the_tokenizer_are_another_version(folder: Path) -> None:
 def test_pictures_need_no_tokenizer_and_texts_say_how_to_get_it(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
     load(folder, "picture")
-    with pytest.raises(UserError, match=rf"flickcast encoders pull {NAME}`, or lay its tokenizer\.json") as error:
+    with pytest.raises(UserError, match=r"which is not here: lay its tokenizer\.json and") as error:
         load(folder)
     assert "\n" not in str(error.value)
+
+
+def test_one_that_was_not_fetched_names_the_command_for_these_weights(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=rf"with `flickcast encoders pull {NAME} --pretrained webli`, or lay its"):
+        open_tokenizer(NAME, folder / "model.safetensors", "webli")
 
 
 def test_a_damaged_tokenizer_is_one_sentence(folder: Path) -> None:

@@ -37,7 +37,9 @@ def cache(folder: Path, repository: str, file: str) -> Path:
 
 
 def test_absent_weights_are_an_error_that_names_both_ways_out() -> None:
-    with pytest.raises(UserError, match=r"flickcast encoders pull ViT-B-32.*local \.safetensors file"):
+    with pytest.raises(
+        UserError, match=r"flickcast encoders pull ViT-B-32 --pretrained laion2b_s34b_b79k`.*local \.safetensors file"
+    ):
         load_encoder("ViT-B-32-text", EmbedParams())
 
 
@@ -70,7 +72,7 @@ def test_packaged_encoder_needs_no_tag() -> None:
         ("ViT-M-32", "openai", "name a local .safetensors file"),
         ("ViT-B-32", "gone.safetensors", "gone.safetensors, which is not there"),
         ("roberta-ViT-B-32", TAG, "a model of transformers that open_clip would download"),
-        ("ViT-B-16-SigLIP", "webli", "encoders pull ViT-B-16-SigLIP"),
+        ("ViT-B-16-SigLIP", "webli", "encoders pull ViT-B-16-SigLIP --pretrained webli`"),
     ],
 )
 def test_mistakes_are_one_sentence_with_a_way_out(name: str, pretrained: str | None, message: str) -> None:

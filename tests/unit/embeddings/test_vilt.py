@@ -124,7 +124,9 @@ def test_another_number_type_gives_nearly_the_same_vectors(folder, encoder, numb
 
 
 def test_missing_weights_are_one_sentence_with_the_command():
-    with pytest.raises(UserError, match=r"not here: fetch them with `flickcast encoders pull vilt-both`, or set embed"):
+    with pytest.raises(
+        UserError, match=r"fetch them with `flickcast encoders pull vilt-both --pretrained someone/never-fetched`"
+    ):
         vilt.build(vilt.VILT, Choice(weights="someone/never-fetched"))
 
 
