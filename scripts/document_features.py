@@ -24,8 +24,32 @@ the training rows, and is no part of the matrix.
   `matured_at`. What became known at the very same moment does not count, the post itself among it. Statistics of all
   entities but users count from the midnight (UTC) that follows.
 - `transductive`, the challenge's protocol: all posts count as known from the start, the test posts included, and a
-  user's latest snapshot for all its posts. Posts of the last 7 and 30 days still are those before the post. Labels
-  never count before they were known: groups that read them obey `point_in_time` whatever is chosen.
+  user's latest snapshot for all its posts. Labels never count before they were known: groups that read them obey
+  `point_in_time` whatever is chosen.
+
+What `transductive` counts, group by group. `words`, `time_place`, `categories`, `picture_text` and `picture_statistics`
+say the same by both clocks: they read the post alone. `people` has the latest snapshot. Totals are of all posts, the
+post itself and later ones among them: in `user_behaviour` `log_earlier_posts`, the `earlier_` columns of tags, titles,
+descriptions and places and what is `above_usual` of them; in `trends` the shares and numbers of posts ever known, the
+age of the newest tag and `unseen_tag_share`, which is 0. Sequences keep the order of posting and hold only the posts
+that appeared before: the other columns of `user_behaviour` (rates, intervals, batches, first year), `user_tags` and
+`user_cadence`. Posts of the last days (`log_posts_<n>_days`, `activity_`, week, month and rise of `trends`) are those
+that appeared in these days, of all entities but users from the midnight that followed. `user_popularity`,
+`user_recent_popularity` and `known_popularity` read labels.
+
+## Labels among the features
+
+`user_popularity`, `user_recent_popularity` and `known_popularity` count labels that were known before the post
+appeared; its own never is. `known_popularity` smooths means as a target encoding does, but by time, not by folds:
+earlier labels of the post's own user, and so of its own fold, are inside, as they are on the night a post is predicted.
+So the figures of `train` are those for users whom its learners never met, but whose earlier labels the features know.
+The encodings that `train` fits itself see no label of their own fold.
+
+## What is made anew
+
+What follows a post never changes its features by `point_in_time`: a night adds the rows of its own posts. A past that
+turns out otherwise (a post corrected or forgotten) may be part of the history of any later post: the states of its
+period are made anew, and the matrix from that period on. Of a post that is found again the first version counts.
 
 ## Inputs
 

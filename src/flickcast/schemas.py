@@ -82,11 +82,17 @@ def _number(meaning: str) -> Column:
     return Column(pl.Int32, meaning, nullable=False, low=0)
 
 
-def _facts(fact: str, meaning: str) -> dict[str, Column]:
-    """The columns that a fact's state is made of (`moments` reads them)."""
+def _total(fact: str, meaning: str) -> dict[str, Column]:
+    """The columns of a fact of which only the mean is wanted."""
     return {
         f"{fact}_count": _count(f"{meaning}: how many values", False),
         f"{fact}_sum": Column(pl.Float64, "their sum", False),
+    }
+
+
+def _facts(fact: str, meaning: str) -> dict[str, Column]:
+    """The columns that a fact's state is made of (`moments` reads them)."""
+    return _total(fact, meaning) | {
         f"{fact}_square_sum": Column(pl.Float64, "the sum of their squares", False),
         f"{fact}_cube_sum": Column(pl.Float64, "the sum of their cubes", False),
         f"{fact}_minimum": Column(pl.Float64, "the smallest"),
@@ -313,10 +319,8 @@ TABLES: dict[str, Table] = {
             "the user",
             _facts("tags", "tags per post")
             | _facts("title_chars", "characters of the title")
-            | _facts("description_chars", "characters of the description")
+            | _total("description_chars", "characters of the description")
             | {"geotagged": _count("posts with a place", False)}
-            | {f"hour_{hour:02d}": _number(f"posts of the hour from {hour}:00 UTC") for hour in range(24)}
-            | {f"weekday_{day}": _number("posts of this weekday (1 Monday), UTC") for day in range(1, 8)}
             | _buckets("popularity", "labels")
             | {"tags_sketch": Column(SKETCH, "smallest hashes of the tags used")},
         ),

@@ -66,7 +66,7 @@ def sample(seed: int) -> tuple[list[Row], list[Row], list[Row]]:
     known = [
         {
             "post_id": row["post_id"],
-            "popularity": chance.choice([6.0, round(chance.uniform(0, 17), 2), 5 + chance.random() / 50]),
+            "popularity": chance.choice([6.0, round(chance.uniform(-2, 19), 2), 5 + chance.random() / 50]),
             "matured_at": row["posted_at"] + timedelta(days=chance.choice([7, 7, 7.5, 30, 0, -2])),
         }
         for row in made
@@ -120,6 +120,15 @@ def log_ratio(top: float | None, bottom: float | None) -> float | None:
 
 def days(span: timedelta) -> float:
     return span / timedelta(days=1)
+
+
+def bucket(value: float) -> int:
+    return min(max(math.floor(value), 0), 15)
+
+
+def span(number: int, values: Sequence[float]) -> tuple[float, float]:
+    """The first bucket goes down to the smallest value, the last up to the largest; each counts as evenly filled."""
+    return (min(0, *values) if number == 0 else number), (max(16, *values) if number == 15 else number + 1)
 
 
 class Naive:
@@ -213,7 +222,7 @@ class Naive:
     def behaviour(self, post: Row, mine: list[Row], before: list[Row]) -> Row:
         now = post["posted_at"]
         settled = len(mine) if self.transductive else len(before)
-        window = {n: sum(now - timedelta(days=n) <= row["seen"] < now for row in mine) for n in (1, 7, 30, 60, 365)}
+        window = {n: sum(now - timedelta(days=n) <= row["known_at"] < now for row in mine) for n in (1, 7, 30, 60, 365)}
         times = [row["posted_at"] for row in before]
         count = len(times) or None
         age = days(now - min(times)) if times else None
@@ -363,14 +372,11 @@ class Naive:
         values = [row["label"] for row in labelled]
         everyone = self.everyones_mean(post)
         least, most = min(values, default=None), max(values, default=None)
-        buckets = Counter(min(int(value), 15) for value in values)
         shrunken = None if everyone is None else (sum(values) + everyone) / (len(values) + 1)
         above = None
         if values and everyone is not None:
-            parts = (
-                count * min(max(bucket + 1 - everyone, 0), 1) for bucket, count in buckets.items()
-            )  # of a bucket, what lies above, as if evenly filled
-            above = sum(parts) / len(values)
+            spans = [span(bucket(value), values) for value in values]
+            above = sum(min(max((high - everyone) / (high - low), 0), 1) for low, high in spans) / len(values)
         return {
             "log_known_labels": math.log1p(len(values)),
             "user_popularity_mean": mean(values),
@@ -379,17 +385,18 @@ class Naive:
             "user_popularity_minimum": least,
             "user_popularity_maximum": most,
             "user_popularity_range": less(most, least),
-            **{f"user_popularity_quantile_{n}": self.quantile(buckets, n / 100) for n in (10, 50, 90)},
+            **{f"user_popularity_quantile_{n}": self.quantile(values, n / 100) for n in (10, 50, 90)},
             "user_popularity_shrunken": shrunken,
             "user_popularity_above_everyone": less(mean(values), everyone),
             "user_popularity_share_above": above,
         }
 
-    def quantile(self, buckets: Counter[int], share: float) -> float | None:
-        left = share * sum(buckets.values())
-        for bucket, count in sorted(buckets.items()):
+    def quantile(self, values: list[float], share: float) -> float | None:
+        left = share * len(values)
+        for number, count in sorted(Counter(map(bucket, values)).items()):
             if left <= count:
-                return bucket + left / count
+                low, high = span(number, values)
+                return min(max(low + left / count * (high - low), min(values)), max(values))
             left -= count
         return None
 

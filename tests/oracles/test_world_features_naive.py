@@ -39,6 +39,7 @@ PICTURES = {
     "nima-picture": [5.25, 1.5],
     "iipa-picture": [2.75],
 }
+FINE = ("concept", "place")  # whose numbers of posts and labels are columns
 LIGHT = ("picture_brightness", "picture_contrast", "picture_colourfulness", "picture_sharpness")
 
 
@@ -71,7 +72,7 @@ def sample(seed: int) -> tuple[list[Row], list[Row]]:
     known = [
         {
             "post_id": row["post_id"],
-            "popularity": chance.choice([6.0, round(chance.uniform(0, 17), 1)]),
+            "popularity": chance.choice([6.0, round(chance.uniform(-8, 76)) / 4]),
             "matured_at": row["posted_at"] + timedelta(days=chance.choice([7, 7, 7.5, 20, 0, -2])),
         }
         for row in made
@@ -125,7 +126,12 @@ class Naive:
             label = of_post.get(row["post_id"])
             labelled = label and midnight(max(seen, label["matured_at"]))
             self.posts.append(
-                {**row, "at": midnight(seen), "label": label and label["popularity"], "labelled": labelled}
+                {
+                    **row,
+                    "at": midnight(row["posted_at"] if self.transductive else seen),
+                    "label": label and label["popularity"],
+                    "labelled": labelled,
+                }
             )
 
     def trends(self, target: Row) -> Row:
@@ -153,8 +159,9 @@ class Naive:
                 f"{topic}_month_share": share(belongs, 30),
                 f"{topic}_rise": rise(belongs),
                 f"{topic}_share": ratio(sum(map(belongs, known)), len(known)),
-                f"log_{topic}_posts": math.log1p(sum(map(belongs, known))),
             }
+            if topic in FINE:
+                found[f"log_{topic}_posts"] = math.log1p(sum(map(belongs, known)))
             if own is None:
                 found |= {name: None for name in found if topic in name.split("_")}
         tags = sorted(set(target["tags"] or []))
@@ -188,7 +195,8 @@ class Naive:
             prior = next((smoothed[name] for name in above if smoothed[name] is not None), mean(everyone))
             smoothed[topic] = None if own is None else _shrunken(theirs, prior)
             found |= {f"{topic}_popularity_mean": smoothed[topic], **_spread(topic, theirs if own else [])}
-            found[f"log_{topic}_labels"] = None if own is None else math.log1p(len(theirs))
+            if topic in FINE:
+                found[f"log_{topic}_labels"] = None if own is None else math.log1p(len(theirs))
         tags = sorted(set(target["tags"] or []))
         theirs_by_tag = [[row["label"] for row in known if _uses(tag)(row)] for tag in tags]
         shrunken = each(lambda values: _shrunken(values, mean(everyone)), theirs_by_tag)
@@ -224,7 +232,7 @@ class Naive:
         hour = posted.hour + posted.minute / 60
         season = posted.timetuple().tm_yday
         southern = None if latitude is None else season + (365.25 / 2 if latitude < 0 else 0)
-        before = None if taken is None else int((posted - taken) / timedelta(seconds=1)) / 86_400
+        before = None if taken is None else (posted - taken) / timedelta(days=1)
         return {
             "country": None,
             "region": cell(target, 10),
@@ -276,13 +284,16 @@ def _spread(topic: str, values: Sequence[float]) -> Row:
 
 
 def _quantile(values: Sequence[float], share: float) -> float | None:
-    """As if the values of a bucket lay evenly in it; the last bucket is from 15 on."""
-    buckets = sorted(min(int(value), 15) for value in values)
+    """As if the values of a bucket lay evenly in it; the first goes down to the least, the last up to the greatest."""
+    buckets = [min(max(math.floor(value), 0), 15) for value in values]
     wanted = share * len(buckets)
     for bucket in sorted(set(buckets)):
         below, inside = sum(one < bucket for one in buckets), buckets.count(bucket)
         if below + inside >= wanted:
-            return bucket + (wanted - below) / inside
+            low = min(values) if bucket == 0 and min(values) < 0 else bucket
+            high = max(values) if bucket == 15 and max(values) > 16 else bucket + 1
+            found = low + (wanted - below) / inside * (high - low)
+            return min(max(found, min(values)), max(values))
     return None
 
 

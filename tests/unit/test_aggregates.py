@@ -70,7 +70,6 @@ def test_state_holds_only_what_was_known_before_the_post() -> None:
     assert (state["posts"], state["tags_sum"], state["tags_square_sum"], state["geotagged"]) == (2, 3.0, 5.0, 1)
     assert (state["title_chars_sum"], state["last_posted_at"]) == (8.0, day(0.9))
     assert (state["popularity_count"], state["popularity_sum"], state["popularity_maximum"]) == (2, 8.0, 5.0)
-    assert (state["hour_12"], state["hour_21"], state["weekday_4"]) == (1, 1, 2)
     assert (state["popularity_bucket_03"], state["popularity_bucket_05"], state["popularity_bucket_04"]) == (1, 1, 0)
 
 

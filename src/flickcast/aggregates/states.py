@@ -33,8 +33,6 @@ def post_states(posts: pl.DataFrame, name: str) -> pl.DataFrame:
         **_powers("tags", pl.col("tags").list.len()),
         **_powers("title_chars", pl.col("title").str.len_chars()),
         **_powers("description_chars", pl.col("description").str.len_chars()),
-        **{f"hour_{hour:02d}": (pl.col("posted_at").dt.hour() == hour).cast(pl.Int32) for hour in range(24)},
-        **{f"weekday_{day}": (pl.col("posted_at").dt.weekday() == day).cast(pl.Int32) for day in range(1, 8)},
     }
     known = pl.max_horizontal("posted_at", "first_seen_at")
     rows = _rows(posts, name, known, {key: value for key, value in facts.items() if key in wanted})
@@ -103,7 +101,10 @@ def _wanted(name: str) -> set[str]:
 
 
 def _powers(fact: str, value: pl.Expr) -> dict[str, pl.Expr]:
-    """A fact's columns of one post; whole numbers, whose sums are exact."""
+    """A fact's columns of one post: whole numbers, whose sums are exact up to 2**53.
+
+    That is a user with a billion titles of 200 characters. Descriptions are longer: only their sum is kept.
+    """
     number = value.cast(pl.Float64)
     return {
         f"{fact}_count": value.is_not_null().cast(pl.Int64),

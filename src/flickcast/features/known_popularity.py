@@ -4,6 +4,7 @@ import polars as pl
 
 from flickcast import moments
 from flickcast.features.feature import Feature
+from flickcast.features.topics import COUNTED, TOPICS
 
 # Weight, in posts, of the wider class's mean against the class's own. What a class explains of the labels is about a
 # twentieth of what it leaves open (a judgement, not tuned).
@@ -18,14 +19,7 @@ ABOVE: dict[str, tuple[str, ...]] = {
     "place": (),
     "calendar": (),
 }
-MEANINGS = {
-    "category": "its category",
-    "subcategory": "its subcategory",
-    "concept": "its concept",
-    "place": "its cell of one degree",
-    "calendar": "its weekday and hour, UTC",
-    "world": "everyone",
-}
+MEANINGS = TOPICS | {"world": "everyone"}
 
 
 def _about(topic: str) -> dict[str, Feature]:
@@ -38,11 +32,11 @@ def _about(topic: str) -> dict[str, Feature]:
     if topic == "world":
         return {"world_popularity_mean": Feature(f"mean {of}", "popularity"), **spread}
     above = MEANINGS[next(iter(ABOVE[topic]), "world")]
-    return {
-        f"{topic}_popularity_mean": Feature(f"mean {of}, drawn towards that of {above}", "popularity", SMOOTHED),
-        **spread,
-        f"log_{topic}_labels": Feature(f"how many labels were known of {MEANINGS[topic]}", "log(1 + labels)"),
-    }
+    mean = {f"{topic}_popularity_mean": Feature(f"mean {of}, drawn towards that of {above}", "popularity", SMOOTHED)}
+    if topic not in COUNTED:
+        return mean | spread
+    number = Feature(f"how many labels were known of {MEANINGS[topic]}", "log(1 + labels)")
+    return mean | spread | {f"log_{topic}_labels": number}
 
 
 ABOUT = {
@@ -74,17 +68,20 @@ def known_popularity(
 ) -> pl.DataFrame:
     """Smoothed mean, spread and quantiles of the labels that were known when the post appeared.
 
-    A class of which no label was known has the mean of the wider one. How many labels there were in all is left out:
-    it would tell the order of the posts.
+    A class of which no label was known has the mean of the wider one. How many labels there were in all is left out,
+    and of each coarse class: it would tell the order of the posts.
+
+    This is an encoding by time, not by folds: labels of the row's own user, and so of its own fold, are inside where
+    they were known before the post appeared. Its own label never is.
     """
     everyone = world.select("post_id", **{_mean("world"): moments.mean("popularity")}, **_spread("world"))
     columns = posts.select("post_id").join(everyone, on="post_id", how="left")
     for topic, states in zip(ABOVE, (categories, subcategories, concepts, places, calendar), strict=True):
         own = states.select("post_id", "popularity_count", "popularity_sum", **_spread(topic))
         prior = pl.coalesce(*(_mean(wider) for wider in ABOVE[topic]), _mean("world"))
-        columns = columns.join(own, on="post_id", how="left").with_columns(
-            _shrunken(prior).alias(_mean(topic)), pl.col("popularity_count").log1p().alias(f"log_{topic}_labels")
-        )
+        columns = columns.join(own, on="post_id", how="left").with_columns(_shrunken(prior).alias(_mean(topic)))
+        if topic in COUNTED:
+            columns = columns.with_columns(pl.col("popularity_count").log1p().alias(f"log_{topic}_labels"))
         columns = columns.drop("popularity_count", "popularity_sum")
     return columns.join(_tags(tags, everyone), on="post_id", how="left")
 
@@ -97,7 +94,7 @@ def _tags(tags: pl.DataFrame, everyone: pl.DataFrame) -> pl.DataFrame:
         tag_popularity_mean=shrunken.mean(),
         tag_popularity_maximum=shrunken.max(),
         tag_popularity_minimum=shrunken.min(),
-        tag_popularity_weighted=pl.when(known.sum() > 0).then(pl.col("popularity_sum").sum() / known.sum()),
+        tag_popularity_weighted=moments.ratio(pl.col("popularity_sum").sum(), known.sum()),
         log_tag_labels=known.sum().log1p(),
         labelled_tag_share=(known > 0).mean(),
     )

@@ -5,6 +5,7 @@ import math
 import polars as pl
 
 from flickcast.features.feature import DING, HVLA, HYPERFUSION, PPCL, Feature
+from flickcast.features.timeline import days
 
 HOURS, DAYS_PER_YEAR = 24, 365.25
 SATURDAY = 6
@@ -46,7 +47,7 @@ def time_place(posts: pl.DataFrame) -> pl.DataFrame:
     posted = pl.col("posted_at")
     hour = posted.dt.hour() + posted.dt.minute() / 60
     season = posted.dt.ordinal_day()
-    taken = (posted - pl.col("taken_at")).dt.total_seconds() / 86_400
+    taken = days(posted - pl.col("taken_at"))
     return posts.select(
         "post_id",
         "country",

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from flickcast.moments import LEAST_VALUES, raw, third_central
+
 SECONDS_PER_DAY = 86_400
 MICROSECONDS = 1e6
 # Shares and entropies are summed on this grid: exact in a float64 (up to two million rows of one user), so that the
 # order of rows that became known together does not matter.
 GRID = 2.0**-27
-LEAST_VALUES = 3  # that have a skewness
 
 
 def places(
@@ -79,25 +80,19 @@ def powers(rows: pl.DataFrame, fact: str, origin: pl.Expr | None = None) -> pl.D
 
 def mean(fact: str) -> pl.Expr:
     """The mean of a column that `powers` has summed; null where there is no value."""
-    return pl.col(f"{fact}_origin") + _raw(fact, "sum")
+    return pl.col(f"{fact}_origin") + raw(fact, "sum")
 
 
 def deviation(fact: str) -> pl.Expr:
     """Its standard deviation (divided by n)."""
-    return (_raw(fact, "square_sum") - _raw(fact, "sum") ** 2).clip(lower_bound=0).sqrt()
+    return (raw(fact, "square_sum") - raw(fact, "sum") ** 2).clip(lower_bound=0).sqrt()
 
 
 def skewness(fact: str) -> pl.Expr:
     """Its third standardised moment; null where the values are all the same or fewer than 3."""
-    first, second, third = (_raw(fact, power) for power in ("sum", "square_sum", "cube_sum"))
-    centred = third - 3 * first * second + 2 * first**3
     spread = deviation(fact)
-    return pl.when((pl.col(f"{fact}_count") >= LEAST_VALUES) & (spread > 0)).then(centred / spread**3)
-
-
-def _raw(fact: str, power: str) -> pl.Expr:
-    number = pl.col(f"{fact}_count")
-    return pl.col(f"{fact}_{power}") / pl.when(number > 0).then(number)
+    enough = (pl.col(f"{fact}_count") >= LEAST_VALUES) & (spread > 0)
+    return pl.when(enough).then(third_central(fact) / spread**3)
 
 
 def entropy_term(number: pl.Expr) -> pl.Expr:

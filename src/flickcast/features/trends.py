@@ -3,16 +3,9 @@
 import polars as pl
 
 from flickcast.features.feature import HVLA, Feature
-
-SECONDS_PER_DAY = 86_400
-# Of the topics of a post, the words that columns and meanings use.
-TOPICS = {
-    "category": "its category",
-    "subcategory": "its subcategory",
-    "concept": "its concept",
-    "place": "its cell of one degree",
-    "calendar": "its weekday and hour, UTC",
-}
+from flickcast.features.timeline import days
+from flickcast.features.topics import COUNTED, TOPICS
+from flickcast.moments import ratio
 
 ABOUT = {
     "tag_week_share_max": Feature("its hottest tag: share of all posts of the last 7 days", "share", HVLA),
@@ -36,9 +29,9 @@ ABOUT = {
             f"{topic}_month_share": Feature(f"{meaning}: share of all posts of the last 30 days", "share", HVLA),
             f"{topic}_rise": Feature(f"{meaning}: posts of the week over what the month led to expect", "log ratio"),
             f"{topic}_share": Feature(f"{meaning}: share of all posts ever known", "share", HVLA),
-            f"log_{topic}_posts": Feature(f"{meaning}: posts ever known", "log(1 + posts)"),
         }.items()
     },
+    **{f"log_{topic}_posts": Feature(f"{TOPICS[topic]}: posts ever known", "log(1 + posts)") for topic in COUNTED},
 }
 
 
@@ -54,7 +47,7 @@ def trends(
 ) -> pl.DataFrame:
     """Hot tags and frequent topics by week and month, and how well known each is; null for what a post has not.
 
-    How many posts there were in all is left out: it would tell the order of the posts.
+    How many posts there were in all is left out, and of each coarse class: it would tell the order of the posts.
     """
     everyone = world.select("post_id", *(pl.col(name).alias(f"all_{name}") for name in _COUNTS))
     columns = posts.select("post_id").join(_tags(posts, tags, everyone), on="post_id", how="left")
@@ -83,32 +76,26 @@ def _tags(posts: pl.DataFrame, tags: pl.DataFrame, everyone: pl.DataFrame) -> pl
         newest=pl.col("first_posted_at").max(),
         unseen_tag_share=(pl.col("posts") == 0).mean(),
     )
-    since = (pl.col("posted_at") - pl.col("newest")).dt.total_seconds() / SECONDS_PER_DAY
-    moments = posts.select("post_id", "posted_at")
-    return found.join(moments, on="post_id").with_columns(newest_tag_days=since).drop("newest", "posted_at")
+    appeared = found.join(posts.select("post_id", "posted_at"), on="post_id")
+    since = days(pl.col("posted_at") - pl.col("newest"))
+    return appeared.with_columns(newest_tag_days=since).drop("newest", "posted_at")
 
 
 def _hottest(name: str, column: str) -> dict[str, pl.Expr]:
-    everyone = _some(f"all_{column}").first()
-    return {f"{name}_max": pl.col(column).max() / everyone, f"{name}_mean": pl.col(column).sum() / pl.len() / everyone}
+    share = ratio(pl.col(column), pl.col(f"all_{column}"))
+    return {f"{name}_max": share.max(), f"{name}_mean": share.mean()}
 
 
 def _topic(topic: str) -> dict[str, pl.Expr]:
+    shares = {"week_share": "posts_7_days", "month_share": "posts_30_days", "share": "posts"}
     return {
-        f"{topic}_week_share": pl.col("posts_7_days") / _some("all_posts_7_days"),
-        f"{topic}_month_share": pl.col("posts_30_days") / _some("all_posts_30_days"),
+        **{f"{topic}_{name}": ratio(pl.col(of), pl.col(f"all_{of}")) for name, of in shares.items()},
         f"{topic}_rise": _rise(),
-        f"{topic}_share": pl.col("posts") / _some("all_posts"),
-        f"log_{topic}_posts": pl.col("posts").log1p(),
+        **({f"log_{topic}_posts": pl.col("posts").log1p()} if topic in COUNTED else {}),
     }
 
 
 def _rise() -> pl.Expr:
     """Log of the week's posts over those that its share of the month gives, one post added to both."""
-    expected = pl.col("posts_30_days") * pl.col("all_posts_7_days") / _some("all_posts_30_days")
+    expected = ratio(pl.col("posts_30_days") * pl.col("all_posts_7_days"), pl.col("all_posts_30_days"))
     return ((pl.col("posts_7_days") + 1) / (expected + 1)).log()
-
-
-def _some(column: str) -> pl.Expr:
-    """The number, null for none, so that what is divided by it is null too."""
-    return pl.when(pl.col(column) > 0).then(column)

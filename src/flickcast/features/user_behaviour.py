@@ -183,7 +183,7 @@ def _lengths() -> dict[str, pl.Expr]:
         "earlier_title_chars_skewness": moments.skewness("title_chars"),
         "title_chars_above_usual": pl.col("own_title") - moments.mean("title_chars"),
         "earlier_description_chars_mean": moments.mean("description_chars"),
-        "earlier_geotagged_share": pl.col("geotagged") / pl.when(pl.col("posts") > 0).then("posts"),
+        "earlier_geotagged_share": moments.ratio(pl.col("geotagged"), pl.col("posts")),
     }
 
 

@@ -55,7 +55,7 @@ def user_popularity(
         },
         user_popularity_shrunken=shrunken,
         user_popularity_above_everyone=moments.mean("popularity") - pl.col("everyone"),
-        user_popularity_share_above=_share_above(pl.col("everyone")),
+        user_popularity_share_above=moments.share_above("popularity", pl.col("everyone")),
     )
 
 
@@ -65,10 +65,3 @@ def _spread(posts: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
     running = powers(labels.select("user_id", label="popularity"), "label")
     figures = running.select(user_popularity_deviation=deviation("label"), user_popularity_skewness=skewness("label"))
     return at(figures, places(posts, labels, known="label_known_at"))
-
-
-def _share_above(threshold: pl.Expr) -> pl.Expr:
-    """The share of labels above a threshold, to the width of a bucket, linear within it."""
-    columns = moments.bucket_columns("popularity")
-    above = (pl.col(column) * (number + 1 - threshold).clip(0, 1) for number, column in enumerate(columns))
-    return pl.sum_horizontal(above, ignore_nulls=False) / moments.count("popularity")

@@ -6,6 +6,7 @@ import polars as pl
 
 from flickcast.features.feature import Feature
 from flickcast.features.timeline import at, days, on_grid, places
+from flickcast.moments import ratio
 
 LATEST = (3, 5, 10)
 DEPTH = max(LATEST)
@@ -101,7 +102,7 @@ def _named(sums: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _mean(name: str) -> pl.Expr:
-    return pl.col(f"{name}_sum") / pl.when(pl.col(f"{name}_count") > 0).then(f"{name}_count")
+    return ratio(pl.col(f"{name}_sum"), pl.col(f"{name}_count"))
 
 
 def _latest_features() -> dict[str, pl.Expr]:
@@ -131,7 +132,7 @@ def _weighted(values: Sequence[pl.Expr], weights: Sequence[float]) -> pl.Expr:
     """The weighted mean of the values that are there."""
     total = pl.sum_horizontal(value * weight for value, weight in zip(values, weights, strict=True))
     there = pl.sum_horizontal(value.is_not_null() * weight for value, weight in zip(values, weights, strict=True))
-    return total / pl.when(there > 0).then(there)
+    return ratio(total, there)
 
 
 def _slope(values: Sequence[pl.Expr]) -> pl.Expr:

@@ -15,6 +15,7 @@ from flickcast.features.timeline import (
     skewness,
     summed,
 )
+from flickcast.moments import ratio
 
 DRIFT_DAYS = 90
 OF_POST = ("new_tags_share", "repeated_tags_share", "repeated_tags_jaccard")
@@ -53,7 +54,7 @@ def user_tags(posts: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
     rows = (
         rows.hstack(_uses(rows))
         .hstack(_repetition(rows))
-        .with_columns(new_tags_share=_share(pl.col("unknown"), pl.col("uses")))
+        .with_columns(new_tags_share=ratio(pl.col("unknown"), pl.col("uses")))
     )
     own = posts.select("post_id", "user_id", "posted_at").join(
         rows.select("post_id", "new_tags_share", "repeated_tags_share", "repeated_tags_jaccard", "tag_chars"),
@@ -121,7 +122,7 @@ def _repetition(rows: pl.DataFrame) -> pl.DataFrame:
     both = pl.col("tags").list.set_intersection("before").list.len()
     either = pl.col("tags").list.len() + pl.col("before").list.len() - both
     return pairs.select(
-        repeated_tags_share=_share(both, pl.col("tags").list.len()), repeated_tags_jaccard=_share(both, either)
+        repeated_tags_share=ratio(both, pl.col("tags").list.len()), repeated_tags_jaccard=ratio(both, either)
     )
 
 
@@ -146,20 +147,16 @@ def _features() -> dict[str, pl.Expr]:
     uses, distinct = pl.col("uses"), pl.col("distinct")
     spread = entropy(uses, pl.col("terms"))
     return {
-        "earlier_new_tags_mean": _share(pl.col("new"), pl.col("new_count")),
-        "earlier_repeated_tags_mean": _share(pl.col("repeated"), pl.col("repeated_count")),
+        "earlier_new_tags_mean": ratio(pl.col("new"), pl.col("new_count")),
+        "earlier_repeated_tags_mean": ratio(pl.col("repeated"), pl.col("repeated_count")),
         "log_earlier_tags": uses.log1p(),
         "log_distinct_tags": distinct.log1p(),
-        "distinct_tags_share": _share(distinct, uses),
+        "distinct_tags_share": ratio(distinct, uses),
         "earlier_tags_entropy": spread,
         "earlier_tags_evenness": pl.when(distinct > 1).then(spread / distinct.log()),
-        "interest_drift": _share(pl.col("young") - pl.col("young_older"), uses - pl.col("uses_older")),
+        "interest_drift": ratio(pl.col("young") - pl.col("young_older"), uses - pl.col("uses_older")),
         "earlier_tag_chars_mean": mean("tag_chars"),
         "earlier_tag_chars_deviation": deviation("tag_chars"),
         "earlier_tag_chars_skewness": skewness("tag_chars"),
         "tag_chars_above_usual": pl.col("own_tag_chars") - mean("tag_chars"),
     }
-
-
-def _share(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
-    return part / pl.when(whole > 0).then(whole)
