@@ -23,7 +23,12 @@ Frames = dict[str, pl.DataFrame]
 
 def described(history: History, clock: str = "point_in_time") -> Frames:
     """Every state that groups read, and the matrix of all groups."""
-    read = inputs(history.posts, history.users, history.labels(), history.vectors, clock)
+    return described_posts(history.stored(), history, clock)
+
+
+def described_posts(posts: pl.DataFrame, history: History, clock: str = "point_in_time") -> Frames:
+    """The same where these posts are what is stored."""
+    read = inputs(posts, history.users, history.labels(), history.vectors, clock)
     return {name: read[f"{name}_states"] for name in ENTITIES} | {
         "features": features.build(read, list(features.GROUPS))
     }
@@ -43,7 +48,7 @@ def known(history: History) -> pl.DataFrame:
 
 
 def test_histories_hold_what_they_are_meant_to() -> None:
-    """Ties, late arrivals, posts seen before they appeared, facts of the very moment, futures to be poisoned."""
+    """Ties, late arrivals, posts seen before they appeared, facts of the very moment, edits, futures to be poisoned."""
     history = histories(seed=0, count=100)
     posts, labels = history.posts, history.labels()
     ties = posts.group_by("user_id", "posted_at").len().filter(pl.col("len") > 1)
@@ -52,6 +57,8 @@ def test_histories_hold_what_they_are_meant_to() -> None:
     assert posts.filter(pl.col("first_seen_at") < pl.col("posted_at")).height > 50
     assert labels.join(posts, left_on="matured_at", right_on="posted_at").height > 10, "a label of the very moment"
     assert 50 < known(history).height < posts.height - 50
+    edits = history.corrections.join(known(history), on="post_id", how="semi")
+    assert min(edits.filter(known_at() <= NOW).height, edits.filter(known_at() > NOW).height) > 20
     assert labels.filter(pl.col("matured_at") <= NOW).height > 50 < labels.filter(pl.col("matured_at") > NOW).height
 
 
@@ -117,6 +124,26 @@ def test_a_planted_leak_is_caught(
     for other in (until(history), poisoned(history)):
         with pytest.raises(AssertionError, match="leak"):
             assert_unmoved(described(history), described(other), known(history))
+
+
+def test_of_posts_found_again_the_first_version_counts() -> None:
+    for history in batches(max(HISTORIES // 6, 25)):
+        assert_frame_equal(history.stored().sort("post_id"), history.posts.sort("post_id"))
+
+
+@pytest.mark.parametrize("dated_back", [False, True])
+def test_a_correction_that_replaces_the_first_version_is_caught(dated_back: bool) -> None:
+    """Known from its own finding on, or as if the words of today had been there from the start."""
+
+    def replaced(one: History) -> Frames:
+        newest = one.found().sort("first_seen_at").unique("post_id", keep="last", maintain_order=True)
+        return described_posts(newest.update(first_seen, on="post_id") if dated_back else newest, one)
+
+    history = histories(seed=0, count=25)
+    first_seen = history.posts.select("post_id", "first_seen_at")
+    for other in (until(history), poisoned(history)):
+        with pytest.raises(AssertionError):
+            assert_unmoved(replaced(history), replaced(other), known(history))
 
 
 def test_a_snapshot_dated_back_is_caught() -> None:
