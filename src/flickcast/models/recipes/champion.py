@@ -22,7 +22,8 @@ from flickcast.splits import user_folds
 Advance = Callable[[int], None]
 Values = NDArray[np.float64]
 MIN_USERS = 2
-SPLIT = "folds by user; rounds and weights chosen on the same folds"  # said beside the figures: a little too good
+# Said beside the figures, which are a little too good.
+SPLIT = "folds by user; rounds and weights chosen on the same folds; features know the user's own earlier labels"
 
 
 class ChampionSettings(Section):
