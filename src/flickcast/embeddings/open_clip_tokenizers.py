@@ -32,7 +32,7 @@ def folder(name: str, weights: Path) -> Path | None:
 
 
 def open_tokenizer(name: str, weights: Path, tag: str | None) -> "tuple[Tokenize, str]":
-    """What turns texts into tokens, and a short hash of it; never reaches for the network.
+    """What turns texts into tokens, and what its version is; never reaches for the network.
 
     `tag`: of the weights, None for a file of the user's. UserError, in one sentence, if its files are not here or are
     not this model's.
@@ -40,8 +40,7 @@ def open_tokenizer(name: str, weights: Path, tag: str | None) -> "tuple[Tokenize
     import open_clip
 
     if (wanted := repository(name)) is None:
-        own: Tokenize = open_clip.get_tokenizer(name)
-        return own, ""
+        return _signless(open_clip.get_tokenizer(name)), "signs as words"
     if (place := folder(name, weights)) is None:
         fetched = f"fetch it with {pull_command(name, tag)}, or " if tag else ""
         raise UserError(
@@ -53,6 +52,19 @@ def open_tokenizer(name: str, weights: Path, tag: str | None) -> "tuple[Tokenize
         raise UserError(f"{place} holds no tokenizer of {name}: it makes token {most}, and the model knows {known}.")
     digest = hashlib.sha256(tokenizer.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
     return tokenizer, digest[:16]
+
+
+def _signless(own: Any) -> "Tokenize":
+    """open_clip's own tokenizer, to which a text that spells out one of its signs is text: a title ended the prompt.
+
+    It looks for them after cleaning the text, which makes the signs of `&lt;END_OF_TEXT&gt;` and of wide characters.
+    """
+    import regex
+
+    signs = "".join(f"{own.decoder[sign]}|" for sign in own.all_special_ids)
+    own.pat = regex.compile(own.pat.pattern.removeprefix(signs), regex.IGNORECASE)
+    tokenize: Tokenize = own
+    return tokenize
 
 
 def _text(name: str) -> dict[str, Any]:

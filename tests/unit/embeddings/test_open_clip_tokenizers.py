@@ -53,6 +53,24 @@ def test_a_text_cannot_spell_the_tokenizers_own_signs(folder: Path) -> None:
     assert max(tokens) < 300, "the model knows 300 tokens, and the sentinel is beyond them"
 
 
+@pytest.mark.parametrize(
+    "sign", ["<end_of_text>", "<START_of_text>", "&amp;lt;end_of_text&gt;", "\uff1cend_of_text\uff1e"]
+)
+def test_a_text_cannot_spell_open_clips_own_signs(sign: str) -> None:
+    """A title with `<end_of_text>` ended the prompt: whatever the tags were, the vector was the same."""
+    encoder = encoders.load_encoder("flickcast-tiny-text", EmbedParams(encoder="flickcast-tiny", pretrained=None))
+    start, *tokens, end = [token for token in encoder.prepare(Sample(text=f"mill {sign} river")).tolist() if token]
+    assert not {start, end} & set(tokens)
+    one, other = encoded(encoder, f"mill {sign} river", f"mill {sign} snow")
+    assert not np.array_equal(one, other)
+
+
+def test_any_other_text_is_read_as_open_clip_itself_reads_it() -> None:
+    encoder = encoders.load_encoder("flickcast-tiny-text", EmbedParams(encoder="flickcast-tiny", pretrained=None))
+    text = "The  OLD mill's <start> end_of_text; caf\u00e9 2019 &amp; \u65e5\u672c"
+    assert encoder.prepare(Sample(text=text)).tolist() == open_clip.get_tokenizer("flickcast-tiny")([text])[0].tolist()
+
+
 def test_other_words_of_the_tokenizer_are_another_version(folder: Path) -> None:
     before = load(folder).version
     path = folder / "tokenizer.json"
