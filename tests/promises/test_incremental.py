@@ -254,7 +254,8 @@ def before_a_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _quiet(night: int) -> Facts:
+def _quiet(night: int, first_counted: int = 22) -> Facts:
+    """Two posts, and counts of two that are eight nights old, read after midnight as a night does."""
     posts = [
         {
             "post_id": f"{night}-{number}",
@@ -269,12 +270,11 @@ def _quiet(night: int) -> Facts:
         for number in range(2)
     ]
     counts = [
-        {"post_id": f"{night - 8}-{number}", "observed_at": moment(night + number / 3), "views": night}
-        for number in range(2)
+        {"post_id": f"{night - 8}-{number}", "observed_at": moment(night + 1.01), "views": night} for number in range(2)
     ]
     return {
         "posts": posts,
-        "observations": counts if night >= 22 else [],
+        "observations": counts if night >= first_counted else [],
         "users": [{"observed_at": moment(night + 1.02), "followers": night}],
         "vectors": [{"post_id": post["post_id"], "vector": [1.0, 0.0]} for post in posts],
     }
@@ -292,6 +292,41 @@ def test_a_night_makes_its_own_parts_and_touches_no_other(before_a_night: Path, 
     assert len(after) - len(before) == 1 + 2 * len(ENTITIES) + 1
     derive(ws)
     assert identities(root) == after, "a second run has nothing to do"
+
+
+def test_at_the_turn_of_a_month_its_nights_are_put_together_once(tmp_path: Path) -> None:
+    """The last night's labels are dated the next month; its own parts were three of the matrix (found 2026-11-22)."""
+    create_workspace(tmp_path / "ws", {"embed.encoder": "flickcast-tiny"})
+    ws, made = Workspace(tmp_path / "ws"), {}
+    for night in range(14):
+        take_in(ws, night, _quiet(night, first_counted=8))
+        if night >= 10:
+            stages.labels(ws)
+            made[night] = stages.aggregate(ws).facts["made"], stages.features(ws).facts["made"]
+    assert f"{FIRST + timedelta(days=11)}" == "2026-01-31"
+    assert [made[night] for night in (11, 13)] == [(2, 1), (2, 1)]
+    assert made[12] == (4, 2), "January's posts, labels and features, and what is the night's own"
+
+
+def test_a_correction_makes_anew_the_states_of_its_period_and_the_matrix_from_there_on(
+    before_a_night: Path, tmp_path: Path
+) -> None:
+    """Any later post may count the corrected one in its history (decision 0008)."""
+    ws = Workspace(Path(shutil.copytree(before_a_night, tmp_path / "ws")))
+    derive(ws)
+    before = identities(ws.root)
+    wrong = pl.col("post_id") == "18-0"
+    corrected = ws.read("posts").filter(wrong).with_columns(tags=pl.lit(["corrected"]))
+    with ws.appending("ingest") as appender:
+        appender.take_out("posts", wrong)
+        appender.append("posts", f"{FIRST + timedelta(days=18)}-corrected", corrected)
+    derive(ws)
+    new = sorted(Path(path).parent.name + "/" + Path(path).name[:-19] for path in identities(ws.root).keys() - before)
+    days = [f"{FIRST + timedelta(days=night)}" for night in range(18, 25)]
+    states = [f"posts-{days[0]}", f"labels-{FIRST + timedelta(days=25)}"]  # whose posts are 7 to 10 days old
+    assert new == sorted(
+        [*(f"{name}/{part}" for name in ENTITIES for part in states), *(f"features/{day}" for day in days)]
+    )
 
 
 def test_a_part_that_is_lost_is_made_again(before_a_night: Path, tmp_path: Path) -> None:

@@ -1,16 +1,23 @@
 """The stages as edges: what is stored once, what is never lost, and nights that know no label yet."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import Any
 
 import polars as pl
 import pytest
+from feature_inputs import InMemory
+from polars.testing import assert_frame_equal
 
 from flickcast import stages
+from flickcast.aggregates import ENTITIES
 from flickcast.errors import UserError
 from flickcast.records import Batch, PictureChunk, ReadPictures
 from flickcast.schemas import TABLES
+from flickcast.stages.inputs import Inputs, Stored
+from flickcast.tables import Store
 from flickcast.workspace import Workspace
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -100,3 +107,64 @@ def test_labels_that_are_all_alike_teach_nothing(workspace: Workspace) -> None:
     stages.labels(workspace)
     with pytest.raises(UserError, match="all 60 labels are 5"):
         stages.train(workspace)
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, *methods: str) -> Counter[tuple[Any, ...]]:
+    """How often each of the store's methods is called, and with what."""
+    calls: Counter[tuple[Any, ...]] = Counter()
+
+    def counted(method: str) -> Any:
+        usual = getattr(Store, method)
+
+        def call(store: Store, *arguments: Any) -> Any:
+            calls[method, *(argument for argument in arguments if isinstance(argument, str | tuple | None))] += 1
+            return usual(store, *arguments)
+
+        return call
+
+    for method in methods:
+        monkeypatch.setattr(Store, method, counted(method))
+    return calls
+
+
+def test_the_matrix_asks_once_of_each_table_what_its_parts_are(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages.import_batch(workspace, batch(["1", "2"], [3.0, 4.0]))
+    stages.labels(workspace)
+    stages.aggregate(workspace)
+    calls = asked(monkeypatch, "digests", "spans")
+    assert stages.features(workspace).facts["made"] == 1
+    assert {("digests", "posts"), ("spans", "posts", "posted_at")} <= set(calls)
+    assert set(calls.values()) == {1}
+
+
+@pytest.mark.parametrize("labels_are_others", [False, True])
+def test_states_are_filtered_as_they_are_read_and_posts_are_read_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, labels_are_others: bool
+) -> None:
+    """Of a night's history; and those of the training labels, with which a model is judged."""
+    new = batch([str(number) for number in range(9)], [float(number) for number in range(8)])
+    users = new.posts.with_columns(
+        user_id=pl.concat_str(pl.lit("u"), pl.col("post_id").cast(pl.Int64) % 3), tags=pl.lit(["a"])
+    )
+    early = MOMENT.replace(year=2025)
+    dated = users.with_columns(
+        pl.when(pl.col("post_id") == "8").then("posted_at").otherwise(pl.lit(early)).alias("posted_at")
+    )
+    stages.import_batch(workspace, replace(new, posts=dated.with_columns(first_seen_at="posted_at")))
+    stages.labels(workspace)
+    stages.aggregate(workspace)
+    posts, known = workspace.read("posts"), workspace.read("labels")
+    labels = known.filter(pl.col("post_id") < "5") if labels_are_others else known
+    calls = asked(monkeypatch, "scan", "read_parts")
+    wanted = posts.filter(pl.col("post_id") == "8")
+    read = Inputs(Stored(workspace, labels if labels_are_others else None), wanted, "point_in_time")
+    memory = Inputs(InMemory(posts, labels=labels), wanted, "point_in_time")
+    for name in ENTITIES:
+        assert_frame_equal(read[f"{name}_states"], memory[f"{name}_states"], check_exact=True)
+    assert read["world_states"]["popularity_count"].item() == labels.height
+    of_posts = [call for call in calls.elements() if call[1] == "posts"]
+    assert len(of_posts) == labels_are_others
+    assert all(columns for *_, columns in of_posts), "only the columns that are needed"
+    assert not [call for call in calls if call[0] == "read_parts"], "nothing is loaded whole"

@@ -39,7 +39,7 @@ def labels(ws: Workspace) -> StageReport:
         ws.read("imported_labels"),
         ws.params.label,
     )
-    parts = periods.of_rows(rows, "matured_at")
+    parts = periods.of_rows(rows, "matured_at", periods.newest_month(ws.digests("posts")))
     wanted = {name: periods.digest(part.hash_rows(seed=0).to_list()) for name, part in parts.items()}
     ws.refresh("labels", wanted, lambda missing: ((name, parts[name]) for name in missing))
     kinds = dict(rows.group_by("kind").len().sort("kind").iter_rows())
@@ -50,7 +50,8 @@ def aggregate(ws: Workspace) -> StageReport:
     """Add what new posts and labels say to the states of users, tags, classes, places and times.
 
     Each part of the states is made from one period of posts or of labels, and made anew only when that changes: a night
-    costs what its own posts cost, and a post that is corrected or forgotten what its period costs.
+    costs what its own posts cost, and a post that is corrected or forgotten what its period costs and those in which
+    its label can be.
     """
     from flickcast.aggregates import ENTITIES, VERSION
 

@@ -1,14 +1,16 @@
 """What feature groups read, for some posts, put together from tables and states when it is asked for."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from flickcast.params import EmbedParams
 from flickcast.schemas import TABLES
+from flickcast.stages.describing import LABEL_COLUMNS, POST_COLUMNS
 from flickcast.workspace import Workspace
 
 # For how many days back posts are counted, by entity.
@@ -59,7 +61,8 @@ class Inputs(Mapping[str, pl.DataFrame]):
     - `cosines`: how alike picture and text are
     - `picture_statistics`: what encoders of params embed.others measured on the pictures; null where none did
 
-    By the clock `transductive` all posts count as known from the start; labels never do.
+    By the clock `transductive` all posts count as known from the start, so that `known_at` is when they appeared, and
+    `posts_<n>_days` counts those that appeared in the n days before; labels never do.
     """
 
     def __init__(self, tables: Tables, posts: pl.DataFrame, clock: str) -> None:
@@ -88,8 +91,7 @@ class Inputs(Mapping[str, pl.DataFrame]):
         return 1 + len(self._makers)
 
     def _of_users(self, table: str, columns: Sequence[str]) -> pl.DataFrame:
-        wanted = self["posts"].lazy().select("user_id").unique()
-        return self._tables.rows(table, columns).join(wanted, on="user_id", how="semi").collect()
+        return _with(self._tables.rows(table, columns), "user_id", self["posts"]["user_id"])
 
     def _users(self) -> pl.DataFrame:
         rows = self._of_users("users", tuple(TABLES["users"].columns)).sort("user_id", "observed_at")
@@ -101,7 +103,7 @@ class Inputs(Mapping[str, pl.DataFrame]):
 
     def _history(self) -> pl.DataFrame:
         posts = self._of_users("posts", HISTORY_COLUMNS)
-        labels = self._tables.rows("labels", ("post_id", "popularity", "matured_at")).collect()
+        labels = _with(self._tables.rows("labels", LABEL_COLUMNS), "post_id", posts["post_id"])
         seen = pl.max_horizontal("posted_at", "first_seen_at")
         joined = posts.join(labels, on="post_id", how="left").with_columns(
             known_at=pl.col("posted_at") if self._transductive else seen,
@@ -116,12 +118,25 @@ class Inputs(Mapping[str, pl.DataFrame]):
         posts = self["posts"]
         wanted = targets(posts, name)
         states = self._tables.states(name, wanted.select("entity_id").unique())
-        found = as_of(wanted, states, WINDOWS.get(name, USUAL_WINDOWS))
+        windows = WINDOWS.get(name, USUAL_WINDOWS)
         if not self._transductive:
-            return found
-        always = as_of(targets(posts, name, FOR_EVER), states)
-        timely = [name for name in found.columns if name.startswith("popularity_") or name not in always.columns]
-        return always.with_columns(found[timely]).with_columns(found["moment"])
+            return as_of(wanted, states, windows)
+        always, known = as_of(targets(posts, name, FOR_EVER), states), as_of(wanted, states)
+        appeared = as_of(wanted, self._appearances(name), windows)
+        return always.with_columns(
+            *known.select(cs.starts_with("popularity_")), *appeared.select("moment", cs.matches(r"^posts_\d+_days$"))
+        )
+
+    def _appearances(self, name: str) -> pl.DataFrame:
+        """How many posts of each entity appeared when: entity_id, at, posts."""
+        from flickcast.aggregates import post_states
+
+        return post_states(self._all_posts, name).select("entity_id", "at", "posts")
+
+    @cached_property
+    def _all_posts(self) -> pl.DataFrame:
+        """As if each had been found the moment it appeared."""
+        return self._tables.rows("posts", POST_COLUMNS).with_columns(first_seen_at=pl.col("posted_at")).collect()
 
 
 class Stored:
@@ -143,11 +158,17 @@ class Stored:
 
         table = f"aggregates/{entity}"
         columns = [column for column in TABLES[table].columns if not column.endswith("_sketch")]
-        parts = [part for part in self._ws.digests(table) if self._labels is None or part.startswith("posts-")]
-        stored = self._ws.read_parts(table, parts, columns)
-        if self._labels is not None:
-            stored = pl.concat([stored, label_states(self._ws.read("posts"), self._labels, entity).select(columns)])
-        return stored.join(wanted, on="entity_id", how="semi")
+        stored = self._ws.scan(table, columns)
+        if self._labels is None:
+            return _with(stored, "entity_id", wanted["entity_id"])
+        others = label_states(self._labelled_posts, self._labels, entity).select(columns)
+        of_posts = stored.filter(pl.col("posts") > 0)  # those of the workspace's own labels hold none
+        return _with(pl.concat([of_posts, others.lazy()]), "entity_id", wanted["entity_id"])
+
+    @cached_property
+    def _labelled_posts(self) -> pl.DataFrame:
+        ids = pl.Series(dtype=pl.String) if self._labels is None else self._labels["post_id"]
+        return _with(self._ws.scan("posts", POST_COLUMNS), "post_id", ids)
 
     def cosines(self, posts: pl.Series) -> pl.DataFrame:
         """See `Tables`."""
@@ -158,6 +179,11 @@ class Stored:
         """See `Tables`."""
         used = picture_encoders(self._ws.params.embed)
         return picture_statistics({encoder: self._ws.some_vectors(encoder, posts) for encoder in used})
+
+
+def _with(rows: pl.LazyFrame, column: str, values: pl.Series) -> pl.DataFrame:
+    """The rows with one of these values; a filter, not a join, so that the others are let go as each part is read."""
+    return rows.filter(pl.col(column).is_in(values.unique().implode())).collect()
 
 
 def picture_columns() -> dict[str, tuple[str, ...]]:
