@@ -6,6 +6,7 @@ thirty times as many are also compared without a disk.
 """
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -321,7 +322,9 @@ def test_a_correction_makes_anew_the_states_of_its_period_and_the_matrix_from_th
         appender.take_out("posts", wrong)
         appender.append("posts", f"{FIRST + timedelta(days=18)}-corrected", corrected)
     derive(ws)
-    new = sorted(Path(path).parent.name + "/" + Path(path).name[:-19] for path in identities(ws.root).keys() - before)
+    new = sorted(
+        re.sub(r".*/(\w+/[a-z]*-?\d{4}-\d\d-\d\d)-.*", r"\1", path) for path in identities(ws.root).keys() - before
+    )
     days = [f"{FIRST + timedelta(days=night)}" for night in range(18, 25)]
     states = [f"posts-{days[0]}", f"labels-{FIRST + timedelta(days=25)}"]  # whose posts are 7 to 10 days old
     assert new == sorted(
