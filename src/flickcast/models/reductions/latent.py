@@ -3,9 +3,27 @@
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float32]
+
+
+def recurring(things: pl.Series, least: int, most: int) -> list[str]:
+    """The texts that stand there at least `least` times, the `most` most frequent of them, in alphabetical order."""
+    counts = things.drop_nulls().rename("thing").value_counts(name="times").filter(pl.col("times") >= least)
+    return sorted(counts.sort(["times", "thing"], descending=[True, False]).head(most)["thing"])
+
+
+def counts_of(lists: pl.Series, vocabulary: list[str]) -> Any:
+    """A sparse matrix (rows, things): how often each thing of the vocabulary stands in the row's list."""
+    from scipy.sparse import csr_matrix
+
+    table = pl.DataFrame({"thing": vocabulary, "place": pl.Series(range(len(vocabulary)), dtype=pl.Int32)})
+    pairs = lists.to_frame("thing").with_row_index("row").explode("thing").join(table, on="thing")
+    counts = pairs.group_by("row", "place").agg(times=pl.len().cast(pl.Float32)).sort("row", "place")
+    places = counts["row"].to_numpy(), counts["place"].to_numpy()
+    return csr_matrix((counts["times"].to_numpy(), places), (len(lists), len(vocabulary)))
 
 
 def inverse_frequency(rows_with: NDArray[Any], rows: int) -> Matrix:

@@ -8,8 +8,8 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flickcast.models.reductions.latent import components, inverse_frequency, weighted
-from flickcast.models.reductions.owners import microseconds, owners
+from flickcast.models.reductions.latent import components, counts_of, inverse_frequency, recurring, weighted
+from flickcast.models.reductions.owners import Salt, microseconds, owners, salt_of
 from flickcast.models.reductions.protocol import Arrays, Json, Matrix, Training, numbered
 from flickcast.params import Section
 
@@ -68,8 +68,10 @@ class UserItems:
     """HyperFusion 2025, section 3.3: the matrix of users and items is U S V'; a user's vector is its row times V.
 
     There a user has one vector, made of all its posts. Here a row's vector is made of its own items and those of its
-    user's posts that were known before it (by the transductive clock: of all), and has length 1, so that it tells what
-    the user is about and not how much was posted. A user who is not among the training rows has the row's own items.
+    user's training posts that were known before it, and has length 1, so that it tells what the user is about and not
+    how much was posted. Training posts are those with a label: what a user posted in the days until it matures does not
+    count, nor does it for training rows. (By the transductive clock all posts count, whenever and with or without one.)
+    A user who is not among the training rows has the row's own items.
     """
 
     makes_codes: ClassVar[bool] = False
@@ -82,6 +84,7 @@ class UserItems:
     known_at: NDArray[np.int64]  # (events,) microseconds
     bounds: NDArray[np.int64]  # (events + 1,) where each post's items begin in `items`
     items: NDArray[np.int32]  # places in the vocabulary
+    salt: Salt  # of the owners
 
     @property
     def names(self) -> list[str]:
@@ -96,23 +99,25 @@ class UserItems:
         """Components of the users' items; None if too few items recur or too few users have any."""
         rows = training.everything.select("user_id", "known_at", items=settings.items(training.everything))
         rows = rows.filter(pl.col("items").list.len() > 0)
-        vocabulary = _recurring(rows, settings)
-        users = owners(rows["user_id"])
+        pairs = rows.select("user_id", item="items").explode("item").unique()
+        vocabulary = recurring(pairs["item"], settings.min_users, settings.max_items)
+        salt = salt_of(rows["user_id"], training.seed)
+        users = owners(rows["user_id"], salt)
         if len(vocabulary) < 3 or rows["user_id"].n_unique() < 3:
             return None
-        counts = _counts(rows["items"], vocabulary)
+        counts = counts_of(rows["items"], vocabulary)
         by_user = _by_user(counts, users)
         idf = inverse_frequency(by_user.getnnz(axis=0), by_user.shape[0])
         found = components(weighted(by_user, idf), settings.dimensions, training.seed)
         moments = microseconds(rows["known_at"])
         moments = moments if training.context is None else np.full_like(moments, ALWAYS)
-        reduction = cls(name, settings, vocabulary, idf, found, *_events(counts, users, moments))
+        reduction = cls(name, settings, vocabulary, idf, found, *_events(counts, users, moments), salt)
         return reduction, reduction.transform(training.rows)
 
     def transform(self, rows: pl.DataFrame) -> Matrix:
         """(rows, len(names)) of length 1; NaN where no item is known at that moment."""
-        own = self._coordinates(_counts(self.settings.items(rows), self.vocabulary))
-        user = _unit(own + self._earlier(owners(rows["user_id"]), microseconds(rows["posted_at"])))
+        own = self._coordinates(counts_of(self.settings.items(rows), self.vocabulary))
+        user = _unit(own + self._earlier(owners(rows["user_id"], self.salt), microseconds(rows["posted_at"])))
         return np.column_stack([user, _unit(own)]) if self.settings.own else user
 
     def facts(self) -> Json:
@@ -120,8 +125,9 @@ class UserItems:
         return {"kind": self.settings.kind, "settings": self.settings.model_dump(), "vocabulary": self.vocabulary}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """idf, components, and the events: owners, known_at, bounds, items."""
-        return {name: getattr(self, name) for name in ("idf", "components", "owners", "known_at", "bounds", "items")}
+        """idf, components, the events (owners, known_at, bounds, items), and the owners' salt."""
+        names = ("idf", "components", "owners", "known_at", "bounds", "items", "salt")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def restore(cls, name: str, facts: Json, arrays: Arrays) -> Self:
@@ -152,24 +158,6 @@ class UserItems:
 
         ones = np.ones(len(self.items), np.float32)
         return csr_matrix((ones, self.items, self.bounds), (len(self.owners), len(self.vocabulary)))
-
-
-def _recurring(rows: pl.DataFrame, settings: UserItemSettings) -> list[str]:
-    """The items of at least `min_users` users, the `max_items` of most users, in alphabetical order."""
-    pairs = rows.select("user_id", item="items").explode("item").drop_nulls().unique()
-    counts = pairs["item"].value_counts(name="users").filter(pl.col("users") >= settings.min_users)
-    return sorted(counts.sort(["users", "item"], descending=[True, False]).head(settings.max_items)["item"])
-
-
-def _counts(items: pl.Series, vocabulary: list[str]) -> Any:
-    """A sparse matrix (rows, items) of zeros and ones."""
-    from scipy.sparse import csr_matrix
-
-    table = pl.DataFrame({"item": vocabulary, "place": pl.Series(range(len(vocabulary)), dtype=pl.Int32)})
-    pairs = items.to_frame("item").with_row_index("row").explode("item").join(table, on="item")
-    pairs = pairs.unique(["row", "place"]).sort("row", "place")
-    shape = len(items), len(vocabulary)
-    return csr_matrix((np.ones(pairs.height, np.float32), (pairs["row"].to_numpy(), pairs["place"].to_numpy())), shape)
 
 
 def _by_user(counts: Any, users: NDArray[np.int64]) -> Any:

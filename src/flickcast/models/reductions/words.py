@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flickcast.models.reductions.latent import components, inverse_frequency, weighted
+from flickcast.models.reductions.latent import components, counts_of, inverse_frequency, recurring, weighted
 from flickcast.models.reductions.protocol import Arrays, Json, Matrix, Training, numbered
 from flickcast.params import Section
 
@@ -43,10 +43,11 @@ class Words:
     def fit(cls, training: Training, name: str, settings: WordSettings) -> tuple[Self, Matrix] | None:
         """Vocabulary and components of these rows' words; None if too few words recur."""
         rows = training.everything
-        vocabulary = _recurring(rows[settings.column], settings)
+        words = _words(rows[settings.column])
+        vocabulary = recurring(words.list.unique().explode(), settings.min_posts, settings.max_words)
         if len(vocabulary) < 3 or rows.height < 3:
             return None
-        counts = _counts(rows[settings.column], vocabulary)
+        counts = counts_of(words, vocabulary)
         idf = inverse_frequency(np.bincount(counts.indices, minlength=len(vocabulary)), rows.height)
         found = components(weighted(counts, idf), settings.dimensions, training.seed)
         reduction = cls(name, settings.column, vocabulary, idf, found)
@@ -54,7 +55,7 @@ class Words:
 
     def transform(self, rows: pl.DataFrame) -> Matrix:
         """Coordinates along the components; zero for a row none of whose words is known."""
-        counts = weighted(_counts(rows[self.column], self.vocabulary), self.idf)
+        counts = weighted(counts_of(_words(rows[self.column]), self.vocabulary), self.idf)
         return np.asarray(counts @ self.components.T, np.float32)
 
     def facts(self) -> Json:
@@ -71,16 +72,6 @@ class Words:
         return cls(name, facts["column"], facts["vocabulary"], arrays["idf"], arrays["components"])
 
 
-def _recurring(texts: pl.Series, settings: WordSettings) -> list[str]:
-    """The words of at least `min_posts` texts, the most frequent `max_words` of them, in alphabetical order."""
-    words = texts.str.to_lowercase().str.extract_all(r"\w{2,}").list.unique().explode().drop_nulls().rename("word")
-    counts = words.value_counts(name="posts").filter(pl.col("posts") >= settings.min_posts)
-    return sorted(counts.sort(["posts", "word"], descending=[True, False]).head(settings.max_words)["word"])
-
-
-def _counts(texts: pl.Series, vocabulary: list[str]) -> Any:
-    """A sparse matrix (texts, words) of counts."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    vectorizer = CountVectorizer(vocabulary=vocabulary, token_pattern=r"\w{2,}", dtype=np.float32)
-    return vectorizer.transform(texts.fill_null("").to_list())
+def _words(texts: pl.Series) -> pl.Series:
+    """The words of each text, in small letters; one letter alone is none."""
+    return texts.str.to_lowercase().str.extract_all(r"\w{2,}")

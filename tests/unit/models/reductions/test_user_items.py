@@ -78,3 +78,7 @@ def test_neither_names_nor_order_of_users_say_anything() -> None:
     renamed = TRAINING.with_columns(user_id=pl.col("user_id").replace({f"u{n}": f"x{9 - n}" for n in range(8)}))
     asked = rows(post("new", 50, ["sea", "tram"]))
     np.testing.assert_allclose(fit().transform(asked), fit(renamed).transform(asked), atol=1e-5)
+
+
+def test_the_numbers_of_users_are_others_in_another_model() -> None:
+    assert not set(fit().owners) & set(fit(TRAINING.filter(TRAINING["user_id"] != "u7")).owners)

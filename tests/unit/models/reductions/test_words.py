@@ -31,3 +31,12 @@ def test_texts_that_share_words_lie_close() -> None:
 
 def test_texts_without_recurring_words_are_no_reduction() -> None:
     assert Words.fit(Training(texts("one", "two", "three"), 0), "title_tags", SETTINGS) is None
+
+
+def test_words_are_the_same_ones_in_the_vocabulary_and_in_a_row() -> None:
+    """Two ways to find words differed: a letter with its accent apart ended a word in one of them."""
+    apart = "cafe\u0301s"
+    rows = texts(*[f"{apart} sea boat"] * 4, *["cake tea plate"] * 4)
+    reduction = fit(rows)
+    assert apart in reduction.vocabulary
+    assert abs(reduction.transform(texts(apart))).max() > 0.1
