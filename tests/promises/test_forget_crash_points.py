@@ -34,6 +34,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         appender.append("quarantine/embed", "night", quarantine_rows("embed", "images", broken, MOMENT))
     for stage in (stages.labels, stages.aggregate, stages.features):
         stage(ws)
+    (root / "models" / "champion" / "final").mkdir(parents=True)
+    for name in ("model.json", "1-arrays.safetensors"):
+        (root / "models" / "champion" / "final" / name).write_text("rows of everyone")
     (root / ".flickcast" / "ingest").mkdir(parents=True)
     (root / ".flickcast" / "ingest" / "2026-03-03.jsonl").write_text("an answer")
     return root
@@ -62,8 +65,8 @@ def _batch(ids: tuple[str, str]) -> Batch:
 
 
 def state(root: Path) -> dict[str, bytes]:
-    """Every file of the tables, manifests and journals, by its place."""
-    places = (root / "data", root / "manifests", root / ".flickcast" / "ingest")
+    """Every file of the tables, manifests, models and journals, by its place."""
+    places = (root / "data", root / "manifests", root / "models", root / ".flickcast" / "ingest")
     files = [path for place in places for path in sorted(place.rglob("*")) if path.is_file()]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 

@@ -163,6 +163,33 @@ def test_nothing_of_a_forgotten_user_stays_but_the_tombstones(filled: Workspace)
     assert (filled.root / ".flickcast" / "logs" / "embed.log").exists(), "another id that contains this one"
 
 
+def _model(ws: Workspace) -> Path:
+    """What a training leaves behind, of which only the place matters."""
+    path = ws.root / "models" / "champion" / "final" / "1-arrays.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"rows of everyone")
+    return path
+
+
+def test_models_that_learned_from_a_forgotten_user_are_deleted(flickcast: Run, filled: Workspace) -> None:
+    """Reductions keep row by row what they learnt from: labels, vectors and tags of the forgotten stayed in them."""
+    model = _model(filled)
+    report = forget(filled, "user", {CANARY}, LATER)
+    assert not model.parent.exists()
+    assert "models/champion/final" in report.facts["files_removed"]
+    assert "The next night trains anew" in report.notes[0]
+    refused = flickcast("predict", "-w", filled.root)
+    assert (refused.code, "Train one" in refused.err) == (2, True)
+
+
+def test_models_that_never_met_them_stay(filled: Workspace) -> None:
+    forget(filled, "user", {CANARY}, LATER)
+    model = _model(filled)
+    for user in (CANARY, "nobody"):
+        assert forget(filled, "user", {user}, LATER, even_if_unknown=True).notes == ()
+    assert model.exists()
+
+
 def test_what_is_others_is_as_it_was(filled: Workspace) -> None:
     listed = [name for stage in ("ingest", "embed", "predict") for name in filled.manifest(stage).parts]
     names = [name for name in listed if "post_id" in filled.read(name).columns]

@@ -5,6 +5,7 @@ found, so a run that was killed is completed by the next one.
 """
 
 import hashlib
+import shutil
 from collections.abc import Collection, Iterator, Set
 from datetime import datetime
 from pathlib import Path
@@ -48,13 +49,14 @@ def forget(
         _refuse_unknown(ws, kind, set(ids), quarantined)
     theirs = _with_posts(ws, asked, quarantined)
     new = _bury(ws, theirs, moment)
+    models = _remove_models(ws, theirs)
     removed = _remove_rows(ws, theirs, quarantined)
     for table, stage in DERIVED.items():
         if ws.exists(table):
             stage(ws)
-    files = [*_remove_files(ws, theirs), *unlearn(ws)]
+    files = [*models, *_remove_files(ws, theirs), *unlearn(ws)]
     facts = {"kind": kind, "ids": sorted(ids), "tombstones": new, "rows_removed": removed, "files_removed": files}
-    return StageReport("forget", facts, tuple(_notes(ws, theirs)))
+    return StageReport("forget", facts, tuple(_notes(ws, theirs, models)))
 
 
 def _with_posts(ws: Workspace, asked: Forgotten, quarantined: Quarantined) -> Forgotten:
@@ -80,6 +82,19 @@ def _bury(ws: Workspace, theirs: Forgotten, moment: datetime) -> int:
     with ws.appending("ingest") as appender:
         appender.append("tombstones", f"forgotten-{digest}", new)
     return new.height
+
+
+def _remove_models(ws: Workspace, theirs: Forgotten) -> list[str]:
+    """Delete every model while posts of theirs are stored; which folders. Some reductions keep what they learnt from.
+
+    Before the rows go: where this was cut short the rows are still there, so the next run completes it.
+    """
+    if not stored_posts(ws, "post", theirs.post_ids):
+        return []
+    folders = sorted(path for path in (ws.root / "models").glob("*/*") if path.is_dir())
+    for folder in folders:
+        shutil.rmtree(folder)
+    return [str(folder.relative_to(ws.root)) for folder in folders]
 
 
 def _remove_rows(ws: Workspace, theirs: Forgotten, quarantined: Quarantined) -> dict[str, int]:
@@ -170,10 +185,10 @@ def _files(place: Path) -> list[Path]:
     return [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
 
 
-def _notes(ws: Workspace, theirs: Forgotten) -> Iterator[str]:
+def _notes(ws: Workspace, theirs: Forgotten, models: list[str]) -> Iterator[str]:
     """What stays, as far as this workspace can tell."""
-    if (ws.root / "models").is_dir():
-        yield "Models fitted before may have learned from them, until the next training."
+    if models:
+        yield "The models had learned from them and are deleted. The next night trains anew, or now: `flickcast train`."
     if followed := sorted(theirs.user_ids.intersection(ws.params.ingest.sampling.users)):
         yield f"params.yaml still names {', '.join(followed)} in ingest.sampling.users: take it out there."
     naming = [path for path in _files(ws.state_folder / "prefect") if mentioned(path.read_bytes(), theirs.ids)]
