@@ -69,8 +69,8 @@ class People:
             lines.append(f"{len(self._gone)} users are gone: their numbers stay unknown.")
         if self._skipped:
             lines.append(
-                f"{len(self._skipped)} users are not shown to us: they are asked for again after "
-                f"{self._params.user_refresh_days} days."
+                f"{len(self._skipped)} users are not shown to us: those who post after "
+                f"{self._params.user_refresh_days} days are asked for again."
             )
         if self._failing:
             lines.append(

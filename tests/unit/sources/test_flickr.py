@@ -269,7 +269,7 @@ def test_a_user_who_is_not_for_us_is_not_asked_for_again_every_night(service: Se
     first = night(service, pictures=False)
     assert (first.users["user_id"].to_list(), first.users["photo_count"].to_list()) == (["1@N01"], [None])
     assert service.asked_for("flickr.contacts.getPublicList") == []
-    assert first.notes == ("1 users are not shown to us: they are asked for again after 7 days.",)
+    assert first.notes == ("1 users are not shown to us: those who post after 7 days are asked for again.",)
     asked = len(service.asked_for("flickr.people.getInfo"))
     known = first.users.select("user_id", "observed_at", "photo_count")
     for days, more in ((1, 0), (7, 1)):
