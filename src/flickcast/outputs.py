@@ -36,7 +36,9 @@ def list_new_outputs(root: Path) -> None:
     editor.indent(mapping=2, sequence=4, offset=2)
     content = editor.load(path.read_text(encoding="utf-8"))
     for stage, output in lacking:
-        content["stages"][stage].setdefault("outs", []).append(output)
+        own = content["stages"][stage]
+        own["outs"] = own.get("outs") or []  # `outs:` alone lists none
+        own["outs"].append(output)
     with io.StringIO() as text:
         editor.dump(content, text)
         publish(path, text.getvalue().encode())

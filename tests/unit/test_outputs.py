@@ -48,6 +48,14 @@ def test_what_an_older_dvc_yaml_lacks_is_added_and_its_comments_stay(
     assert capfd.readouterr().err.endswith("Added: data/dropped_images, data/captions.\n")
 
 
+def test_outs_without_any_are_filled(tmp_path: Path) -> None:
+    """`outs:` with nothing behind it ended the night."""
+    create_workspace(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("stages:\n  embed:\n    cmd: flickcast embed\n    outs:\n")
+    list_new_outputs(tmp_path)
+    assert {"data/captions": {"persist": True}} in graph(tmp_path)["embed"]["outs"]
+
+
 @pytest.mark.parametrize(
     "own",
     [
