@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from flickcast.embeddings.passes import device
 from flickcast.workspace import Workspace
 
 BATCH = 64
@@ -103,8 +104,8 @@ def loop(folder: Path, model: str, weights: str) -> float:
     vectors = []
     with torch.no_grad():
         for path in sorted(folder.glob("*.jpg")):
-            found = network.encode_image(preprocess(Image.open(path)).unsqueeze(0))
-            vectors.append((found / found.norm(dim=-1, keepdim=True)).numpy())
+            found = network.encode_image(preprocess(Image.open(path)).unsqueeze(0).to(device()))
+            vectors.append((found / found.norm(dim=-1, keepdim=True)).cpu().numpy())
     np.save(folder.parent / "loop.npy", np.concatenate(vectors).astype(np.float16))
     return time.perf_counter() - started
 
@@ -128,8 +129,8 @@ def loader(folder: Path, model: str, weights: str) -> float:
     vectors = []
     with torch.no_grad():
         for some in DataLoader(Files(), batch_size=BATCH, num_workers=os.cpu_count() or 1):
-            found = network.encode_image(some)
-            vectors.append((found / found.norm(dim=-1, keepdim=True)).numpy())
+            found = network.encode_image(some.to(device()))
+            vectors.append((found / found.norm(dim=-1, keepdim=True)).cpu().numpy())
     np.save(folder.parent / "loader.npy", np.concatenate(vectors).astype(np.float16))
     return time.perf_counter() - started
 
@@ -138,7 +139,7 @@ def _opened(model: str, weights: str) -> tuple[Any, Any]:
     import open_clip
 
     network, _, preprocess = open_clip.create_model_and_transforms(model, pretrained=weights)
-    return network.eval(), preprocess
+    return network.eval().to(device()), preprocess
 
 
 # --- what is stored ---------------------------------------------------------------------------------------------------
