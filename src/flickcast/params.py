@@ -79,7 +79,7 @@ class EmbedParams(Section):
     weights: dict[str, str] = Field(default_factory=dict, description="where theirs are: a path, a repository or a tag")
     number_type: Literal["float32", "bfloat16", "float16"] = Field("float32", description="in which models compute")
     batch_size: int = Field(64, ge=1)
-    compile: bool = Field(False, description="let torch compile the models")
+    compile: bool = Field(False, description="let torch compile the models of open_clip and timm")
 
     @property
     def pair(self) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,10 @@ def test_version_follows_weights_and_preprocessing_but_not_their_place(weights: 
     smaller = folder_of(weights, tmp_path / "smaller", pretrained_cfg={"input_size": [3, 96, 96]})
     assert version(folder) == version(weights)
     assert len({version(weights), version(other), version(smaller)}) == 3
+
+
+def test_a_compiled_network_is_another_version(weights: Path) -> None:
+    assert build(NAME, choice(weights)).version != build(NAME, replace(choice(weights), compile=True)).version
 
 
 def test_weights_that_are_not_here_are_told_with_the_way_to_them(
