@@ -144,7 +144,6 @@ class Naive:
             self.posts.append(
                 {
                     **row,
-                    "seen": seen,
                     "known_at": row["posted_at"] if self.transductive else seen,
                     "label": label and label["popularity"],
                     "label_known_at": label and max(label["matured_at"], seen),

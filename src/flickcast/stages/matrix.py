@@ -11,7 +11,8 @@ import polars as pl
 from flickcast.records import StageReport
 from flickcast.schemas import TABLES
 from flickcast.stages import periods
-from flickcast.stages.inputs import Inputs, Stored, picture_encoders
+from flickcast.stages.inputs import Inputs, Stored
+from flickcast.stages.picture_inputs import picture_encoders
 from flickcast.tables import Parts, publish_json
 from flickcast.workspace import Workspace
 
