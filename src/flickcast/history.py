@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 Json = dict[str, Any]
+CANARIES = "encoders/canaries"
 OWN_FILES = (
     *("dvc.yaml", "dvc.lock", "params.yaml", "night.yaml", "recipes", ".gitignore", ".dvcignore"),
-    "encoders/canaries",
+    CANARIES,
 )
 FINISHED = "manifests/nights.json"
 FIRST_COMMIT = (*OWN_FILES, "prefect.yaml", ".dvc/config", ".dvc/.gitignore")
@@ -120,7 +121,8 @@ def take_over(root: Path, stage: str, rev: str, branch: str) -> None:
         found = _stage_named(repo, stage)
         cached = [str(Path(out.fs_path).relative_to(root)) for out in found.outs if out.use_cache]
         plain = [str(Path(out.fs_path).relative_to(root)) for out in found.outs if not out.use_cache]
-    _git(root, "checkout", "--quiet", answer, "--", "dvc.lock", *plain)
+    proofs = _git(root, "ls-tree", "--name-only", answer, "--", CANARIES).split()
+    _git(root, "checkout", "--quiet", answer, "--", "dvc.lock", *plain, *proofs)
     _checked_dvc(root, "pull", "--force", *cached)
     report = _git(root, "log", "-1", "--format=%B", answer).partition(REPORT)[2]
     if report:

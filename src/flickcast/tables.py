@@ -174,7 +174,8 @@ class Store:
         """A table as a lazy frame; only the named columns are read, from parts that are what their manifest says.
 
         Pictures, and the keys of vectors, are the exception: hashing the whole history to read them would cost more
-        each night. Whoever reads pictures' bytes calls `read_part`; whoever reads vectors has them checked.
+        each night. Whoever reads pictures' bytes calls `read_part`; whoever reads vectors has them checked; whoever
+        writes by what those keys say calls `verify` first.
         """
         paths = self.parts(name)
         self._verify_what_is_read(name, columns, paths)
@@ -243,6 +244,22 @@ class Store:
         times = [column for column, facts in table_named(name).columns.items() if facts.dtype == TIME]
         self._verify(name, [self.folder(name) / part])
         return _spans(pl.read_parquet(self.folder(name) / part, columns=times, glob=False))
+
+    def verify(self, name: str, parts: Iterable[str] | None = None) -> None:
+        """See that a table, or the parts of these names, is what its manifest says. CheckError if it is not."""
+        wanted = None if parts is None else {f"{part}.parquet" for part in parts}
+        self._verify(name, [path for path in self.parts(name) if wanted is None or path.name in wanted])
+
+    @contextmanager
+    def naming_damage(self) -> Iterator[None]:
+        """Where polars fails at keys that were read unhashed, the damaged part is named instead. CheckError then."""
+        try:
+            yield
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            for stage in APPENDING_STAGES:
+                for name in self.manifest(stage).parts:
+                    self.verify(name)
+            raise
 
     def read_part(self, name: str, path: Path, columns: Sequence[str]) -> pl.DataFrame:
         """Columns of one part, which is first checked against its manifest."""

@@ -167,6 +167,25 @@ def test_other_weights_under_the_same_version_are_refused(
         canary.prove(other, choice)
 
 
+def test_other_weights_are_refused_and_other_settings_are_not(
+    encoder: Encoder, place: tuple[str, EmbedParams, Path], tmp_path: Path
+) -> None:
+    name, params, _ = place
+    if WRITERS[name] is encoders_at_hand.nothing or encoders.state_of(name) is not None:
+        pytest.skip("its weights are the package's own, it has none, or it learns them")
+    choice = encoders.choice_of(name, params, tmp_path)
+    canary.prove(encoder, choice)
+    kept = (tmp_path / canary.FOLDER / f"{name}.json").read_bytes()
+    WRITERS[name](tmp_path, 1)
+    for may_write in (True, False):
+        with pytest.raises(CheckError, match=f"{name} has other weights here"):
+            canary.prove(load((name, params, tmp_path)), choice, may_write=may_write)
+    assert (tmp_path / canary.FOLDER / f"{name}.json").read_bytes() == kept
+    changed = load(place)
+    changed.version = "of other settings"
+    canary.prove(changed, choice)
+
+
 def test_damaged_weights_are_one_sentence_and_nothing_takes_their_place(
     place: tuple[str, EmbedParams, Path], tmp_path: Path
 ) -> None:

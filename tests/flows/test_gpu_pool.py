@@ -11,12 +11,16 @@ import psutil
 import pytest
 import yaml
 from embeddable import filled
+from prefect.logging import disable_run_logger
+from safetensors.torch import load_file, save_file
 
 from flickcast import leash, stages
-from flickcast.errors import TryAgainError, UserError
-from flickcast.history import begin_at, finished_nights, initialise, offer, pull_inputs
+from flickcast.embeddings import encoders
+from flickcast.errors import CheckError, TryAgainError, UserError
+from flickcast.history import begin_at, finished_nights, initialise, offer, pull_inputs, take_over
 from flickcast.leash import dvc
 from flickcast.workspace import Workspace, set_params
+from flows.embed import embed as embed_here
 
 CHECKOUT = Path(__file__).parents[2]
 NIGHT = """
@@ -154,6 +158,27 @@ def test_a_worker_lost_in_the_middle_ends_the_wait_and_the_next_night_has_the_sa
     assert code == 0, said + (server.home / "worker.log").read_text()
     assert tables(parent) == tables(local)
     assert (parent / "manifests/embed.json").read_bytes() == (local / "manifests/embed.json").read_bytes()
+
+
+def test_a_worker_whose_weights_are_others_embeds_nothing_and_proofs_come_back(parent, clone):
+    """The parent has no weights: what it is proven by is what a worker has kept."""
+    tensors = load_file(Path(encoders.__file__).parent / "weights" / "flickcast-tiny.safetensors")
+    save_file(tensors | {"logit_scale": tensors["logit_scale"] + 1}, clone / "mine.safetensors")
+    set_params(parent / "params.yaml", {"embed.pretrained": "mine.safetensors", "embed.others": "[]"})
+    assert dvc(parent, "repro", "ingest").code == 0
+    branch = "embedded/2026-01-05"
+    rev = offer(parent, "to be embedded", branch)
+    with disable_run_logger():
+        embed_here.fn(clone, rev, branch)
+    take_over(parent, "embed", rev, branch)
+    before = tables(parent)
+    assert len(list((parent / "encoders" / "canaries").glob("*.json"))) == 2
+    save_file(tensors | {"logit_scale": tensors["logit_scale"] + 2}, clone / "mine.safetensors")
+    set_params(parent / "params.yaml", {"embed.batch_size": "4"})
+    rev = offer(parent, "to be embedded again", branch)
+    with disable_run_logger(), pytest.raises(CheckError, match="other weights here"):
+        embed_here.fn(clone, rev, branch)
+    assert tables(clone) == before
 
 
 def test_a_worker_refuses_a_commit_that_has_lost_its_manifest(parent, clone):

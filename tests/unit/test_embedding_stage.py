@@ -3,16 +3,20 @@
 import hashlib
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from flickcast.cli.stages import run_stage
 from flickcast.embeddings import encoders
 from flickcast.errors import CheckError
 from flickcast.schemas import TABLES
@@ -79,17 +83,35 @@ def test_a_second_run_computes_nothing_and_a_new_night_only_what_is_new(
     assert encoded == {PICTURE: 5 + 3, TEXT: 5 + 3}
 
 
-def damage_vectors(part: Path) -> None:
-    """Zeros in place of the column's bytes, which no reader would take for vectors."""
+def bytes_of_column(part: Path, name: str) -> slice:
     column = next(
         one
-        for number in range(len(pq.read_schema(part)))
-        if (one := pq.read_metadata(part).row_group(0).column(number)).path_in_schema.startswith("vector")
+        for number in range(pq.read_metadata(part).num_columns)
+        if (one := pq.read_metadata(part).row_group(0).column(number)).path_in_schema.startswith(name)
     )
     start = column.dictionary_page_offset or column.data_page_offset
-    content = bytearray(part.read_bytes())
-    content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    return slice(start, start + column.total_compressed_size)
+
+
+def damage(part: Path, column: str) -> None:
+    """Zeros in place of the column's bytes, which no reader would take for its values."""
+    content, where = bytearray(part.read_bytes()), bytes_of_column(part, column)
+    content[where] = bytes(where.stop - where.start)
     part.write_bytes(content)
+
+
+def flip_a_bit(ws: Workspace, name: str, column: str) -> None:
+    """In the table's only part, so that one value is another one, and the file can still be read."""
+    (part,) = ws.parts(name)
+    before, content = pq.read_table(part, columns=[column])[column].to_pylist(), part.read_bytes()
+    where = bytes_of_column(part, column)
+    for place in range(where.start, where.stop):
+        part.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with suppress(OSError, ValueError, pa.ArrowException):  # polars aborts at some, with the whole process
+            after = pq.read_table(part, columns=[column])[column].to_pylist()
+            if len(after) == len(before) and after != before and None not in after:
+                return
+    raise AssertionError("no flip gives another value")
 
 
 def test_where_nothing_is_missing_no_vector_is_read(workspace: Workspace) -> None:
@@ -97,13 +119,53 @@ def test_where_nothing_is_missing_no_vector_is_read(workspace: Workspace) -> Non
     embed(workspace)
     tables = [f"embeddings/{name}" for name in (PICTURE, TEXT)]
     for name in tables:
-        damage_vectors(*workspace.parts(name))
+        damage(*workspace.parts(name), "vector")
     assert embed(Workspace(workspace.root)).facts["embedded"] == 0
     for name in tables:
         with pytest.raises(CheckError, match="is damaged"):
             Workspace(workspace.root).vectors_of(name)
         with pytest.raises(CheckError, match="is damaged"):
             Workspace(workspace.root).read(name)
+
+
+@pytest.mark.parametrize("new_night", [False, True])
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        (f"embeddings/{PICTURE}", "post_id"),
+        (f"embeddings/{PICTURE}", "encoder_version"),
+        (f"embeddings/{TEXT}", "encoder_version"),
+        (f"embeddings/{PICTURE}", "input_sha256"),
+        ("images", "post_id"),
+    ],
+)
+def test_a_flipped_bit_in_a_key_drops_nothing_and_adds_nothing(
+    workspace: Workspace, name: str, column: str, new_night: bool
+) -> None:
+    night(workspace, "n1", {"1": jpeg(1), "2": jpeg(2)})
+    embed(workspace)
+    flip_a_bit(workspace, name, column)
+    ws = Workspace(workspace.root)
+    made = name if name != "images" else f"embeddings/{PICTURE}"
+    before = ws.manifest("embed").parts[made]
+    if column == "input_sha256" and not new_night:
+        assert embed(ws).facts["embedded"] == 0, "nothing is missing, so nothing goes by it"
+        return
+    if new_night:
+        night(ws, "n2", {"8": jpeg(1)})
+    with pytest.raises(CheckError, match=r"is damaged.*dvc checkout"):
+        embed(ws)
+    assert ws.manifest("embed").parts[made] == before
+
+
+@pytest.mark.parametrize("column", ["post_id", "encoder_version"])
+def test_keys_that_cannot_be_read_are_one_sentence_that_names_the_part(workspace: Workspace, column: str) -> None:
+    night(workspace, "n1", {"1": jpeg(1)})
+    embed(workspace)
+    (part,) = workspace.parts(f"embeddings/{PICTURE}")
+    damage(part, column)
+    with pytest.raises(CheckError, match=f"{part.name} is damaged"):
+        run_stage("embed", workspace.root, as_json=True)
 
 
 @pytest.mark.parametrize("length", [0, 1, 1000])
@@ -149,9 +211,34 @@ def test_vectors_of_another_version_are_dropped_and_made_anew(workspace: Workspa
     old = table(workspace, PICTURE)["encoder_version"][0]
     set_params(workspace.root / "params.yaml", {"embed.number_type": "bfloat16"})
     ws = Workspace(workspace.root)
-    assert embed(ws).facts["embedded"] == 4
+    report = embed(ws)
+    assert report.facts["embedded"] == 4
+    assert [note.partition(":")[0] for note in report.notes if note.startswith("flickcast")] == [
+        f"{name} is another version than that of its 2 stored rows" for name in (PICTURE, TEXT)
+    ]
+    assert not [note for note in embed(ws).notes if "another version" in note]
     assert old not in set(table(ws, PICTURE)["encoder_version"])
     assert table(ws, PICTURE).height == 2
+
+
+def test_weights_that_were_replaced_are_refused_until_they_are_accepted(workspace: Workspace) -> None:
+    tensors = load_file(Path(encoders.__file__).parent / "weights" / "flickcast-tiny.safetensors")
+    mine = workspace.root / "mine.safetensors"
+    save_file(tensors | {"logit_scale": tensors["logit_scale"] + 1}, mine)
+    set_params(workspace.root / "params.yaml", {"embed.pretrained": mine.name})
+    night(workspace, "n1", {"1": jpeg(1), "2": jpeg(2)})
+    embed(Workspace(workspace.root))
+    before = workspace.manifest("embed").parts
+    save_file(tensors | {"logit_scale": tensors["logit_scale"] + 2}, mine)
+    ws = Workspace(workspace.root)
+    with pytest.raises(CheckError, match=rf"other weights here .*\(mine\.safetensors\).* delete .*{PICTURE}\.json"):
+        embed(ws)
+    assert ws.manifest("embed").parts == before
+    for name in (PICTURE, TEXT):
+        (ws.root / "encoders" / "canaries" / f"{name}.json").unlink()
+    report = embed(ws)
+    assert report.facts["embedded"] == 4
+    assert len([note for note in report.notes if "made anew" in note]) == 2
 
 
 def test_a_killed_run_keeps_every_finished_shard_and_ends_with_the_same_table(

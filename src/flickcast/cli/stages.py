@@ -21,7 +21,7 @@ def run_stage(name: str, folder: Path, as_json: bool, stage: Callable[[Workspace
 
     ws = Workspace(folder)
     try:
-        with working_in(ws.root), ws.lock(f"flickcast {name}"):
+        with working_in(ws.root), ws.lock(f"flickcast {name}"), ws.naming_damage():
             report = (stage or STAGES[name])(ws)
             ws.keep_report(report)
     except FlickcastError as error:

@@ -37,6 +37,7 @@ class BlipEncoder:
         self.rows = _ROWS[self._tower.device.type]
         self.dimension: int = self._tower.dimension
         self.shortest_edge: int | None = self._pixels.shortest_edge
+        self.weights_sha256 = checkpoint.weights_sha256
         self.version = checkpoint.version({"numbers": choice.number_type, "vector": self.name, **self._pixels.settings})
 
     def prepare(self, sample: Sample) -> "torch.Tensor":

@@ -1,6 +1,8 @@
 """Proof before work: a handful of packaged pictures and texts must get the vectors that are stored of them.
 
 Other weights, other preprocessing, another version of a library and a sick device all show here, within a second.
+Settings and libraries may change, and then the vectors are another version. Other weights than before, though
+params.yaml names the same ones, are refused: a changed file or another revision in a cache is seldom meant.
 """
 
 import json
@@ -31,7 +33,8 @@ class Reference(BaseModel):
 
     version: str
     number_type: Literal["float32", "bfloat16", "float16"]
-    weights: str | None
+    weights: str | None  # as params.yaml names them
+    weights_sha256: str | None = None  # of their files; None where there are none, or the corpus was learned from
     vectors: list[list[float]]
 
 
@@ -55,6 +58,7 @@ def prove(encoder: Encoder | Captioner, choice: Choice, *, may_write: bool = Tru
         return
     path = choice.root / FOLDER / f"{encoder.name}.json"
     known = _read(path)
+    _refuse_other_weights(encoder, choice, known)
     if not _compare(encoder, choice, made, known, path):
         if not may_write:
             raise CheckError(
@@ -78,7 +82,13 @@ def write(
 ) -> None:
     """Keep the vectors; those of other weights in the same number type are forgotten."""
     vectors = [[float(f"{value:.{DIGITS}g}") for value in row] for row in made.tolist()]
-    new = Reference(version=encoder.version, number_type=choice.number_type, weights=choice.weights, vectors=vectors)
+    new = Reference(
+        version=encoder.version,
+        number_type=choice.number_type,
+        weights=choice.weights,
+        weights_sha256=_weights_sha256(encoder),
+        vectors=vectors,
+    )
     kept = [one for one in known if one.number_type != new.number_type and one.weights == new.weights]
     publish_json(path, _File(references=[*kept, new]).model_dump())
 
@@ -96,12 +106,31 @@ def cosines(made: NDArray[Any], stored: NDArray[Any]) -> NDArray[np.float64]:
         return np.where(distance == 0, 1.0, 1 - distance / (2 * lengths))
 
 
+def _refuse_other_weights(encoder: Encoder | Captioner, choice: Choice, known: Sequence[Reference]) -> None:
+    """CheckError where params.yaml names the same weights as before, and their files are others."""
+    here = _weights_sha256(encoder)
+    if here is None or any(one.version == encoder.version for one in known):
+        return
+    if any(one.weights == choice.weights and one.weights_sha256 not in (None, here) for one in known):
+        named = f" ({choice.weights})" if choice.weights else ""
+        raise CheckError(
+            f"Encoder {encoder.name} has other weights here than those of its stored vectors, though params.yaml names "
+            f"the same{named}: put those back or, to accept these and have all its vectors made anew, delete "
+            f"{FOLDER / encoder.name}.json in the workspace."
+        )
+
+
+def _weights_sha256(encoder: Encoder | Captioner) -> str | None:
+    found: str | None = getattr(encoder, "weights_sha256", None)
+    return found
+
+
 def _compare(
     encoder: Encoder | Captioner, choice: Choice, made: Vectors, known: Sequence[Reference], path: Path
 ) -> bool:
     """Whether there was anything to compare with. CheckError where it differs."""
     same = [one for one in known if one.version == encoder.version]
-    # The packaged weights are one; elsewhere another version in the same number type means that they were changed.
+    # The packaged weights are one; elsewhere another version in the same number type means that settings changed.
     kin = [one for one in known if one.weights == choice.weights and one.number_type != choice.number_type]
     packaged = list(known) if path.parent == _PACKAGED_FOLDER else []
     for reference in [*same, *kin, *packaged][:1]:

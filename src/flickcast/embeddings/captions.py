@@ -61,6 +61,7 @@ class Blip2Captioner:
         self._head, self._tail = (words(self._tokenizer, text, len(text)) for text in (HEAD, TAIL))
         prompt = {"head": HEAD, "tail": TAIL, "most": MOST_TEXT_TOKENS}
         settings = {"numbers": choice.number_type, "prompt": prompt, "generation": GENERATION}
+        self.weights_sha256 = checkpoint.weights_sha256
         self.version = checkpoint.version(settings | self._pixels.settings)
 
     def prepare(self, sample: Sample) -> Prepared:

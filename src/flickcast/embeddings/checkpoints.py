@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,23 @@ class Checkpoint:
     def version(self, settings: dict[str, Any]) -> str:
         """Changes whenever the same input could get another vector: any byte of a file read here, or the settings."""
         digest = hashlib.sha256(json.dumps([self.config["model_type"], settings], sort_keys=True).encode())
+        digest.update("".join(self._lines).encode())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        """Name and hash of each file, hashed once: weights are gigabytes."""
+        lines = []
         for path in sorted(path for pattern in FILES for path in self.folder.glob(pattern)):
             with path.open("rb") as file:
-                digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-        return digest.hexdigest()[:16]
+                lines.append(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n")
+        return lines
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the weights alone; configuration, preprocessing and tokenizer may change beside them."""
+        weights = [line for line in self._lines if line.partition(" ")[0].endswith(".safetensors")]
+        return hashlib.sha256("".join(weights).encode()).hexdigest()
 
     def model(self, kind: Any, choice: Choice) -> Any:
         """The model in the chosen number type, for inference, on the device. UserError if these are not its weights."""
@@ -95,6 +109,15 @@ def find(name: str, choice: Choice, repository: str, model_type: str | None) -> 
     return checkpoint
 
 
+def pull_command(name: str, weights: str | None) -> str:
+    """What a user types to fetch these weights of an encoder, a tag or a repository; None: the usual ones.
+
+    >>> pull_command("RN50", "openai"), pull_command("bert-text", None)
+    ('`flickcast encoders pull RN50 --pretrained openai`', '`flickcast encoders pull bert-text`')
+    """
+    return f"`flickcast encoders pull {name}{f' --pretrained {weights}' if weights else ''}`"
+
+
 def fetch(name: str, repository: str, files: Sequence[str]) -> Path:
     """Download files of a repository, by patterns; where they then lie. TryAgainError without network."""
     from huggingface_hub import snapshot_download
@@ -109,15 +132,6 @@ def fetch(name: str, repository: str, files: Sequence[str]) -> Path:
     except RepositoryNotFoundError:
         raise UserError(f"There is no repository {repository} on the Hugging Face hub for encoder {name}.") from None
     except (OSError, RuntimeError) as error:
-def pull_command(name: str, weights: str | None) -> str:
-    """What a user types to fetch these weights of an encoder, a tag or a repository; None: the usual ones.
-
-    >>> pull_command("RN50", "openai"), pull_command("bert-text", None)
-    ('`flickcast encoders pull RN50 --pretrained openai`', '`flickcast encoders pull bert-text`')
-    """
-    return f"`flickcast encoders pull {name}{f' --pretrained {weights}' if weights else ''}`"
-
-
         raise TryAgainError(
             f"No connection to download the weights of encoder {name} ({wanted}) from the Hugging Face hub "
             f"({type(error).__name__}). Try again later, or set embed.weights.{name} in params.yaml to the path of a "
@@ -162,6 +176,8 @@ def _config(name: str, folder: Path) -> dict[str, Any]:
 def _without_safetensors(name: str, folder: Path, choice: Choice) -> UserError:
     pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for path in folder.glob(pattern))
     if not pickles:
+        is_own = choice.weights is not None and folder == choice.root / choice.weights
+        fetched = "" if is_own else f"fetch them with {pull_command(name, choice.weights)}, or "
         return UserError(
             f"{folder} holds no weights of encoder {name} (*.safetensors): {fetched}set embed.weights.{name} in "
             "params.yaml to a folder that does."
@@ -176,8 +192,6 @@ def _without_safetensors(name: str, folder: Path, choice: Choice) -> UserError:
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
-        is_own = choice.weights is not None and folder == choice.root / choice.weights
-        fetched = "" if is_own else f"fetch them with {pull_command(name, choice.weights)}, or "
 
 def words(tokenizer: Any, text: str, most: int) -> list[int]:
     """The first tokens of a text, without those that mean something to the model, should the text spell one out."""

@@ -73,6 +73,7 @@ class OpenClipEncoder:
         self._shrink, self._normalise = _parts(preprocess)
         run = self._picture_vectors if is_picture else self._text_vectors
         self._run: Callable[..., torch.Tensor] = _compiled(run) if choice.compile else run
+        self.weights_sha256 = files.weights_sha256
         self.version = files.version(
             {
                 **settings,

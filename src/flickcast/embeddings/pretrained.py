@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,20 @@ class EncoderFiles:
 
     def version(self, preprocessing: dict[str, Any], number_type: str) -> str:
         """Changes whenever the same input could get another vector: weights, configuration, preprocessing, numbers."""
-        with self.weights.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
+        digest = self._hashed.copy()
         settings = [_config(self.name), self.tag.get("quick_gelu", False), preprocessing, number_type]
         digest.update(json.dumps(settings, sort_keys=True).encode())
-        return digest.hexdigest()[:16]
+        return str(digest.hexdigest()[:16])
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the file of weights alone."""
+        return str(self._hashed.hexdigest())
+
+    @cached_property
+    def _hashed(self) -> Any:
+        with self.weights.open("rb") as file:
+            return hashlib.file_digest(file, "sha256")
 
 
 def find(name: str, pretrained: str | None, root: Path = Path()) -> EncoderFiles:

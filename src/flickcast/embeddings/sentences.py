@@ -57,6 +57,7 @@ class SentenceEncoder:
             self.dimension, is_decoder = _tried(self._model, self._most, checkpoint)
         self._pooling = pooling or declared["pooling"] or ("lasttoken" if is_decoder else "mean")
         self.rows = _ROWS[self._model.device.type]
+        self.weights_sha256 = checkpoint.weights_sha256
         self.version = checkpoint.version(
             {
                 "numbers": choice.number_type,

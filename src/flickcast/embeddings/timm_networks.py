@@ -118,7 +118,8 @@ class NetworkEncoder:
 
         self.name, self.dimension = weights.encoder, dimension
         settings = [weights.architecture, data, choice.number_type, dimension]
-        stamp = weights.digest() + json.dumps(settings, sort_keys=True)
+        self.weights_sha256 = weights.digest()
+        stamp = self.weights_sha256 + json.dumps(settings, sort_keys=True)
         stamp += "compiled" if choice.compile else ""
         self.version = hashlib.sha256(stamp.encode()).hexdigest()[:16]
         self._device = device()

@@ -57,6 +57,7 @@ class ViltEncoder:
         self._long: int = int(_LONGEST * short) // self._cell * self._cell
         processor = type(self._processor).__name__
         settings = {"numbers": choice.number_type, "processor": processor, "thin": self._thin, "reads": self.reads}
+        self.weights_sha256 = checkpoint.weights_sha256
         self.version = checkpoint.version(settings)
 
     def prepare(self, sample: Sample) -> Prepared:

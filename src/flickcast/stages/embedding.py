@@ -54,7 +54,7 @@ def embed(ws: Workspace, run: "Run | None" = None) -> StageReport:
             found = _embed_with(ws, appender, name, run, refused)
             facts["encoders"][name] = found
             facts["embedded"] += found["embedded"]
-            notes += _about_learning_again(name, found)
+            notes += _about_making_anew(name, found["made_anew"]) + _about_learning_again(name, found)
             notes += about_fetching_again(ws, name)
         note_finished(ws, appender)
     facts["quarantined"] = len(refused)
@@ -146,6 +146,7 @@ class _Plan:
     shards: "list[Shard]"
     known: dict[str, Any]
     count: int  # of rows in the table
+    dropped: int  # of rows of another version
 
 
 def _embed_with(ws: Workspace, appender: Appender, name: str, run: "Run | None", refused: set[str]) -> Facts:
@@ -157,7 +158,9 @@ def _embed_with(ws: Workspace, appender: Appender, name: str, run: "Run | None",
     for cost in about_fetching_again(ws, name, encoder.version):
         say(cost)
     plan = _plan(ws, appender, encoder)
-    facts: Facts = {"embedded": 0, "known": plan.count, "quarantined": 0}
+    for cost in _about_making_anew(name, plan.dropped):
+        say(cost)
+    facts: Facts = {"embedded": 0, "known": plan.count, "quarantined": 0, "made_anew": plan.dropped}
     posts = sum(shard.posts.height for shard in plan.shards)
     shared = step.shared(plan.shards, plan.known)
     started = time.monotonic()
@@ -180,6 +183,16 @@ def _embed_with(ws: Workspace, appender: Appender, name: str, run: "Run | None",
     if (learned_from := getattr(encoder, "learned_from", None)) is not None:
         facts["learned_from"] = learned_from
     return facts
+
+
+def _about_making_anew(name: str, dropped: int) -> list[str]:
+    """That vectors of another version count no longer; other weights that nobody chose never come so far."""
+    if not dropped:
+        return []
+    return [
+        f"{name} is another version than that of its {dropped} stored rows: its weights, its settings or a library "
+        "changed. They are made anew."
+    ]
 
 
 def _about_learning_again(name: str, found: Facts) -> list[str]:
@@ -249,21 +262,30 @@ def _proven(root: Path, ws: Workspace, name: str, *, may_write: bool = True) -> 
 
 
 def _plan(ws: Workspace, appender: Appender, encoder: "Encoder | Captioner") -> _Plan:
-    """What is missing; other weights under the same name do not mix: their vectors count no longer."""
+    """What is missing; versions do not mix: the vectors of another one count no longer.
+
+    Keys decide here what is dropped and what is added, so they are those of sound parts; where nothing is, they may be
+    read unhashed.
+    """
     from flickcast.embeddings import step
     from flickcast.embeddings.encoders import place_of
 
     place = place_of(encoder.name)
     table = place.table
     versions = ws.scan(table, (place.version,)).unique().collect()[place.version]
+    dropped = 0
     if set(versions) - {encoder.version}:
+        ws.verify(table)
+        dropped = ws.height(table)
         for name in (table, *_readers_of(ws, table)):
             appender.drop(name)
         appender.checkpoint()
     work = _work(ws, encoder.name, encoder.version)
+    if work.height:
+        ws.verify(table)
+        ws.verify("images", work["part"] if "picture" in encoder.reads else ())
     known = _stored(ws, encoder.name, work)
-    count = ws.scan(table, ("post_id",)).select(pl.len()).collect().item()
-    return _Plan(step.shards(work, pl.Series(list(known), dtype=pl.String)), known, int(count))
+    return _Plan(step.shards(work, pl.Series(list(known), dtype=pl.String)), known, ws.height(table), dropped)
 
 
 def _readers_of(ws: Workspace, table: str) -> list[str]:

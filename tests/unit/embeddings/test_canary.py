@@ -77,6 +77,36 @@ def test_other_weights_are_measured_by_vectors_of_their_own(proven: Choice) -> N
         canary.prove(Turned(1.0, "v1"), proven, may_write=False)
 
 
+class Weighted(Turned):
+    """Has a file of weights, and settings."""
+
+    def __init__(self, weights: str, settings: str = "") -> None:
+        super().__init__(version=weights + settings)
+        self.weights_sha256 = weights
+
+
+@pytest.mark.parametrize("may_write", [True, False])
+def test_other_files_under_the_same_name_are_refused_until_the_kept_vectors_are_deleted(
+    tmp_path: Path, may_write: bool
+) -> None:
+    choice = Choice("openai", tmp_path)
+    canary.prove(Weighted("a"), choice)
+    with pytest.raises(
+        CheckError, match=r"other weights here .*\(openai\).*delete encoders/canaries/turned-text\.json"
+    ):
+        canary.prove(Weighted("b"), choice, may_write=may_write)
+    canary.prove(Weighted("a"), choice, may_write=False)
+    (tmp_path / canary.FOLDER / "turned-text.json").unlink()
+    canary.prove(Weighted("b"), choice)
+
+
+def test_other_settings_and_another_choice_of_weights_are_accepted(tmp_path: Path) -> None:
+    canary.prove(Weighted("a"), Choice("openai", tmp_path))
+    canary.prove(Weighted("a", "resized otherwise"), Choice("openai", tmp_path))
+    canary.prove(Weighted("b"), Choice("laion", tmp_path))
+    canary.prove(Weighted("b"), Choice("laion", tmp_path), may_write=False)
+
+
 def test_a_worker_refuses_an_encoder_that_nobody_has_proven(tmp_path: Path) -> None:
     with pytest.raises(CheckError, match="says nothing"):
         canary.prove(Turned(), Choice(root=tmp_path), may_write=False)
