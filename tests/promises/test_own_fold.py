@@ -113,7 +113,7 @@ def _as_new_rows(kind: str, rows: pl.DataFrame) -> Own:
     strangers = rows.drop("popularity", "label_known_at").with_columns(user_id="stranger" + pl.col("user_id"))
 
     def columns(training: pl.DataFrame) -> Matrix:
-        reduction = REDUCTIONS[kind].fit_all(training, "made", settings(kind))  # type: ignore[attr-defined]
+        reduction = REDUCTIONS[kind].fit_all(Training(training, 0), "made", settings(kind))  # type: ignore[attr-defined]
         return reduction.transform(strangers)
 
     return columns
