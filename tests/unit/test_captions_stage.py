@@ -10,7 +10,7 @@ from embeddable import jpeg
 from test_embedding_stage import night
 
 from flickcast.embeddings.captions import Blip2Captioner
-from flickcast.errors import UserError
+from flickcast.errors import CheckError, UserError
 from flickcast.stages import embed
 from flickcast.stages.embedding import run_shards
 from flickcast.stages.forgetting import forget
@@ -79,6 +79,10 @@ def test_another_captioner_tells_all_anew_and_what_was_read_of_the_old_one_goes(
     embed(ws)
     old = captions(ws)
     tiny_checkpoints.save_blip2(ws.root / "blip2", seed=1)
+    with pytest.raises(CheckError, match=r"encoders/canaries/blip2\.json") as refused:
+        embed(ws)
+    assert captions(ws).equals(old), str(refused.value)
+    (ws.root / "encoders" / "canaries" / "blip2.json").unlink()  # as the sentence says: these weights are meant
     embed(ws)
     new = captions(ws)
     assert set(old["captioner_version"]).isdisjoint(new["captioner_version"])
