@@ -82,6 +82,19 @@ def deploy(server, parent: Path, clone: Path) -> None:
     server.cli("deploy", "--name", "gpu", cwd=clone, FLICKCAST_WORKSPACE=str(parent), FLICKCAST_CLONE=str(clone))
 
 
+def a_worker_makes_the_same(server, parent: Path, local: Path) -> None:
+    """With a worker there, the night ends well and with the bytes of a local run."""
+    set_params(parent / "params.yaml", {"compute.pool_seconds": "300"})
+    worker = server.start_worker("gpu")
+    try:
+        code, said = run_night(server, parent)
+    finally:
+        leash.end(worker)
+    assert code == 0, said + (server.home / "worker.log").read_text()
+    assert tables(parent) == tables(local)
+    assert (parent / "manifests/embed.json").read_bytes() == (local / "manifests/embed.json").read_bytes()
+
+
 def test_a_night_embeds_on_the_pool_and_ends_with_the_table_of_a_local_run(server, parent, clone, tmp_path):
     local = shutil.copytree(parent, tmp_path / "local")
     stages.embed(Workspace(local))
@@ -95,15 +108,7 @@ def test_a_night_embeds_on_the_pool_and_ends_with_the_table_of_a_local_run(serve
     assert "The pool gpu has not embedded the night within 3 s" in said
     assert not (parent / "data" / "embeddings").exists()
     assert finished_nights(parent) == []
-    set_params(parent / "params.yaml", {"compute.pool_seconds": "200"})
-    worker = server.start_worker("gpu")
-    try:
-        code, said = run_night(server, parent)
-    finally:
-        leash.end(worker)
-    assert code == 0, said + (server.home / "worker.log").read_text()
-    assert tables(parent) == tables(local)
-    assert (parent / "manifests/embed.json").read_bytes() == (local / "manifests/embed.json").read_bytes()
+    a_worker_makes_the_same(server, parent, local)
     assert [night.isoformat() for night in finished_nights(parent)] == ["2026-01-05"]
     assert '"embedded": 40' in (parent / ".flickcast/nights/2026-01-05.json").read_text()
     assert "Data and pipelines are up to date" in dvc(parent, "status").text
@@ -149,15 +154,7 @@ def test_a_worker_lost_in_the_middle_ends_the_wait_and_the_next_night_has_the_sa
     assert sentence in said
     assert not (parent / "data" / "embeddings").exists()
     assert finished_nights(parent) == []
-    set_params(parent / "params.yaml", {"compute.pool_seconds": "300"})
-    worker = server.start_worker("gpu")
-    try:
-        code, said = run_night(server, parent)
-    finally:
-        leash.end(worker)
-    assert code == 0, said + (server.home / "worker.log").read_text()
-    assert tables(parent) == tables(local)
-    assert (parent / "manifests/embed.json").read_bytes() == (local / "manifests/embed.json").read_bytes()
+    a_worker_makes_the_same(server, parent, local)
 
 
 def test_a_worker_whose_weights_are_others_embeds_nothing_and_proofs_come_back(parent, clone):

@@ -131,6 +131,7 @@ def test_every_damaged_photo_by_itself_is_a_count() -> None:
         parse.info_from_photo(content, NOW)
         for content in answers(INFO, "photos.getInfo__*.xml", "flickr.photos.getInfo", "photo")
     ]
+    assert len(rows) > 0
     fits("observations", rows)
 
 
@@ -139,6 +140,7 @@ def test_every_damaged_person_is_a_user() -> None:
         parse.user_from_person(content, NOW)
         for content in answers(PERSON, "people.getInfo__*", "flickr.people.getInfo", "person")
     ]
+    assert len(rows) > 0
     fits("users", rows)
 
 

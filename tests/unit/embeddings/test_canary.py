@@ -104,7 +104,10 @@ def test_other_settings_and_another_choice_of_weights_are_accepted(tmp_path: Pat
     canary.prove(Weighted("a"), Choice("openai", tmp_path))
     canary.prove(Weighted("a", "resized otherwise"), Choice("openai", tmp_path))
     canary.prove(Weighted("b"), Choice("laion", tmp_path))
+    kept = (tmp_path / canary.FOLDER / "turned-text.json").read_bytes()
+    assert b"laion" in kept
     canary.prove(Weighted("b"), Choice("laion", tmp_path), may_write=False)
+    assert (tmp_path / canary.FOLDER / "turned-text.json").read_bytes() == kept
 
 
 def test_a_worker_refuses_an_encoder_that_nobody_has_proven(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Reductions `user_tags` and `user_places`: what a user's posts so far were about, by the SVD of a user-item matrix."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -26,9 +27,9 @@ class UserItemSettings(Section):
     max_items: int = Field(20_000, ge=1)
     own: bool = Field(False, description="also the vector of the row's own items (of a place: its location vector)")
 
+    @abstractmethod
     def items(self, rows: pl.DataFrame) -> pl.Series:
         """The items of each row, a list of texts; null where there is none."""
-        raise NotImplementedError
 
 
 class UserTagSettings(UserItemSettings):
