@@ -3,7 +3,7 @@
 import io
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -50,14 +50,26 @@ class Workspace(Store):
         """Move the workspace to a night."""
         publish(self.root / "night.yaml", f"date: '{night.isoformat()}'\n".encode())
 
-    def vectors(self) -> pl.DataFrame:
-        """The vectors of `embed.encoder`, one row per post that has any: post_id, picture, text."""
-        pictures, texts = (
-            pl.DataFrame({"post_id": ids, kind: pl.Series(found.astype(np.float32)).arr.to_list()})
-            for kind, name in zip(("picture", "text"), self.params.embed.pair, strict=True)
-            for ids, found in [self.matrix(name)]
-        )
-        return pictures.join(texts, on="post_id", how="full", coalesce=True).sort("post_id")
+    def vectors(self, others: Sequence[str] = ()) -> pl.DataFrame:
+        """The vectors of `embed.encoder`, and of other encoders, one row per post that has any.
+
+        post_id, picture, text, and a column for each of `others` by the encoder's name; those without a table are left
+        out.
+        """
+        named = dict(zip(("picture", "text"), self.params.embed.pair, strict=True))
+        named |= {name: name for name in others if self.exists(f"embeddings/{name}")}
+        rows: pl.DataFrame | None = None
+        for column, encoder in named.items():
+            ids, found = self.matrix(encoder)
+            vectors = pl.Series(column, found.astype(np.float32)).arr.to_list()
+            if rows is None:
+                rows = pl.DataFrame([ids, vectors])
+            elif rows["post_id"].equals(ids):  # a join would copy gigabytes
+                rows = rows.with_columns(vectors)
+            else:
+                rows = rows.join(pl.DataFrame([ids, vectors]), on="post_id", how="full", coalesce=True)
+        assert rows is not None
+        return rows if rows["post_id"].is_sorted() else rows.sort("post_id")
 
     def some_vectors(self, encoder: str, posts: pl.Series) -> pl.DataFrame:
         """The rows (post_id, vector) of these posts in an encoder's table; only the parts that hold them are read."""

@@ -7,13 +7,14 @@ from typing import Any
 import polars as pl
 
 from flickcast.errors import UserError, nearest
+from flickcast.models.ensemble import Ensemble
 from flickcast.models.model import Model
-from flickcast.models.recipes import RECIPES, Recipe
+from flickcast.models.recipes import RECIPES
 from flickcast.models.rows import gather
 from flickcast.params import TrainParams
 from flickcast.splits import time_split
 
-__all__ = ["Model", "fits", "load", "train"]
+__all__ = ["RECIPES", "Model", "fits", "gather", "is_transductive", "load", "recipe_of", "train"]
 
 
 def train(
@@ -31,17 +32,18 @@ def train(
     """Fit the recipe twice and save both models; returns the metrics of its cross-validation.
 
     `holdout` learns from the oldest 80 % of the labelled posts alone, to be judged on the newest 20 %; `final`, the
-    one to be used, from all of them.
+    one to be used, from all of them. Pseudo-labels may go to posts that have no label, of `holdout` to the newest 20 %.
     """
-    steps = _recipe(recipe, params, seed)
+    steps = recipe_of(params.recipe, recipe, seed, params.threads)
+    everything = gather(matrix, posts, vectors)
     rows = gather(matrix, posts, vectors, labels)
-    everything = gather(matrix, posts, vectors) if _is_transductive(manifest) else None
     oldest, _ = time_split(rows)
     training_rows = rows.filter(pl.col("post_id").is_in(oldest.implode()))
     metrics = {}
     for name, part in {"holdout": training_rows, "final": rows}.items():
-        others = None if everything is None else everything.join(part, on="post_id", how="anti")
-        model, cross_validation = steps.fit(part, manifest, advance, others)
+        others = everything.join(part, on="post_id", how="anti")
+        context = others if is_transductive(manifest) else None
+        model, cross_validation = steps.fit(part, manifest, advance, context, others)
         model.save(folder / name)
         metrics[name] = {"model": model.name, **cross_validation}
     return metrics
@@ -49,7 +51,7 @@ def train(
 
 def fits(recipe: Mapping[str, Any], params: TrainParams) -> int:
     """How often `train` will call `advance(1)`."""
-    return 2 * _recipe(recipe, params, seed=0).fits
+    return 2 * recipe_of(params.recipe, recipe, 0, params.threads).fits
 
 
 def load(folder: Path) -> Model:
@@ -57,11 +59,13 @@ def load(folder: Path) -> Model:
     return Model.load(folder)
 
 
-def _is_transductive(manifest: Mapping[str, Mapping[str, Any]]) -> bool:
+def is_transductive(manifest: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether columns of this matrix count posts that came later."""
     return any(entry.get("clock") == "transductive" for entry in manifest.values())
 
 
-def _recipe(content: Mapping[str, Any], params: TrainParams, seed: int) -> Recipe:
-    if params.recipe not in RECIPES:
-        raise UserError(f"params.yaml, train.recipe: there is no '{params.recipe}'; {nearest(params.recipe, RECIPES)}")
-    return RECIPES[params.recipe].from_yaml(content, params.recipe, seed, params.threads)
+def recipe_of(name: str, content: Mapping[str, Any], seed: int, threads: int) -> Ensemble:
+    """The recipe of a name with the numbers of its YAML; UserError with the nearest name, or for a wrong number."""
+    if name not in RECIPES:
+        raise UserError(f"params.yaml, train.recipe: there is no '{name}'; {nearest(name, RECIPES)}")
+    return RECIPES[name].from_yaml(content, name, seed, threads)

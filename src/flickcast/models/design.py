@@ -1,15 +1,18 @@
-"""What a learner sees: numbers and category codes, made by a preparation fitted on the training rows alone."""
+"""What a learner sees: numbers, codes, whole vectors and texts, made by a preparation fitted on training rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import Field
 
 from flickcast.models.reductions import REDUCTIONS, Arrays, Matrix, Reduction, ReductionSettings, Training
+from flickcast.models.reductions.vectors import scattered, vectors_in
+from flickcast.params import Section
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,19 +25,55 @@ MISSING_CODE, OTHER_CODE = -1, 0
 ROWS_FOR_THREADS = 10_000
 
 
+class PreparationSettings(Section):
+    """The part of a recipe that says how rows become a design."""
+
+    groups: list[str] | None = Field(None, description="feature groups it reads; null: all that are made")
+    columns: list[str] | None = Field(None, description="of these groups, the columns it reads; null: all")
+    rare_below: int = Field(5, ge=1, description="a category seen in fewer posts has no code of its own")
+    vectors: list[str] = Field([], description="read whole: picture, text, or an encoder such as RN101-picture")
+    texts: list[Literal["words", "title"]] = Field([], description="read as text")
+    reductions: dict[str, ReductionSettings] = Field({})
+
+
 @dataclass(frozen=True)
 class Design:
-    """n rows for a learner: `numbers` (n, p) float32 with NaN where missing, `codes` (n, q) int32, -1 where missing."""
+    """n rows for a learner: `numbers` (n, p) float32 with NaN where missing, `codes` (n, q) int32, -1 where missing.
+
+    `vectors` by name: (n, width) float32, a row of NaN where a post has none. `texts` by name: n strings. `users`:
+    equal where two rows have the same user, for losses and samplers; there is no other sense in these numbers.
+    """
 
     numbers: NDArray[np.float32]
     codes: NDArray[np.int32]
     number_names: list[str]
     category_names: list[str]
+    vectors: Mapping[str, Matrix] = field(default_factory=dict)
+    texts: Mapping[str, list[str]] = field(default_factory=dict)
+    users: NDArray[np.int32] | None = None
 
     @property
     def names(self) -> list[str]:
-        """All columns, numbers first."""
-        return self.number_names + self.category_names
+        """All columns, numbers first; a vector or a text counts as one."""
+        return [*self.number_names, *self.category_names, *self.vectors, *self.texts]
+
+    @property
+    def rows(self) -> int:
+        """n."""
+        return len(self.numbers)
+
+    def take(self, rows: NDArray[Any]) -> "Design":
+        """Some of the rows: a mask or positions."""
+        positions = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return Design(
+            self.numbers[positions],
+            self.codes[positions],
+            self.number_names,
+            self.category_names,
+            {name: values[positions] for name, values in self.vectors.items()},
+            {name: [values[one] for one in positions] for name, values in self.texts.items()},
+            None if self.users is None else self.users[positions],
+        )
 
     def frame(self) -> "pd.DataFrame":
         """The same as a pandas frame, which is what both boosters take mixed types from."""
@@ -52,29 +91,29 @@ class Preparation:
     category_groups: Mapping[str, str]
     vocabularies: Mapping[str, list[str]]
     reductions: Mapping[str, Reduction]
+    widths: Mapping[str, int] = field(default_factory=dict)  # of vectors that are read whole
+    texts: Sequence[str] = ()
 
     @classmethod
-    def fit(
-        cls,
-        training: Training,
-        manifest: Manifest,
-        settings: Mapping[str, ReductionSettings],
-        rare_below: int,
-    ) -> tuple[Self, Design]:
+    def fit(cls, training: Training, manifest: Manifest, settings: PreparationSettings) -> tuple[Self, Design]:
         """Learn vocabularies and reductions, and how the training rows look; a reduction without input is left out.
 
         The design of the training rows is not what `design` would make of them: what was learnt from labels shows no
         row its own.
         """
-        numbers, categories = _groups(manifest, "number"), _groups(manifest, "category")
+        wanted = {name: entry for name, entry in manifest.items() if _is_wanted(name, entry, settings)}
+        numbers, categories = _groups(wanted, "number"), _groups(wanted, "category")
         with _useful_threads(training.rows.height):
             fitted = {
                 name: found
-                for name, part in sorted(settings.items())
+                for name, part in sorted(settings.reductions.items())
                 if (found := REDUCTIONS[part.kind].fit(training, name, part)) is not None
             }
-        vocabularies = {name: _frequent(training.rows[name], rare_below) for name in categories}
-        made = cls(numbers, categories, vocabularies, {name: reduction for name, (reduction, _) in fitted.items()})
+        vocabularies = {name: _frequent(training.rows[name], settings.rare_below) for name in categories}
+        reductions = {name: reduction for name, (reduction, _) in fitted.items()}
+        widths = {name: width for name in settings.vectors if (width := _width(training.rows, name))}
+        texts = [name for name in settings.texts if name in training.rows.columns]
+        made = cls(numbers, categories, vocabularies, reductions, widths, texts)
         return made, made._design(training.rows, {name: columns for name, (_, columns) in fitted.items()})
 
     def design(self, rows: pl.DataFrame) -> Design:
@@ -93,12 +132,22 @@ class Preparation:
             _side_by_side(codes, rows.height, np.int32),
             [*self.number_groups, *(name for part in numeric.values() for name in part.names)],
             [*self.category_groups, *(name for part in coded.values() for name in part.names)],
+            {name: scattered(*vectors_in(rows, name, width)) for name, width in self.widths.items()},
+            {name: _texts(rows, name) for name in self.texts},
+            _equal_users(rows),
         )
 
+    @property
+    def reads(self) -> set[str]:
+        """The encoders, beside the pair, whose vectors it reads."""
+        reduced = {str(getattr(part, "column", "words")) for part in self.reductions.values()}
+        return {*self.widths, *reduced} - {"picture", "text", "words"}
+
     def groups(self) -> dict[str, str]:
-        """The feature group of each column; a reduction is a group of its own."""
+        """The feature group of each column; a reduction, a vector and a text are groups of their own."""
         reduced = {column: name for name, part in self.reductions.items() for column in part.names}
-        return {**self.number_groups, **reduced, **self.category_groups}
+        whole = {name: name for name in (*self.widths, *self.texts)}
+        return {**self.number_groups, **reduced, **self.category_groups, **whole}
 
     def facts(self) -> Json:
         """All but the arrays, as JSON."""
@@ -107,6 +156,8 @@ class Preparation:
             "categories": dict(self.category_groups),
             "vocabularies": dict(self.vocabularies),
             "reductions": {name: part.facts() for name, part in self.reductions.items()},
+            "widths": dict(self.widths),
+            "texts": list(self.texts),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -121,7 +172,8 @@ class Preparation:
             name: REDUCTIONS[part["kind"]].restore(name, part, _own(arrays, name))
             for name, part in sorted(facts["reductions"].items())
         }
-        return cls(facts["numbers"], facts["categories"], facts["vocabularies"], reductions)
+        learned = facts["numbers"], facts["categories"], facts["vocabularies"]
+        return cls(*learned, reductions, facts["widths"], facts["texts"])
 
 
 def _useful_threads(rows: int) -> AbstractContextManager[Any]:
@@ -130,6 +182,27 @@ def _useful_threads(rows: int) -> AbstractContextManager[Any]:
 
     limits: AbstractContextManager[Any] = threadpool_limits(1 if rows < ROWS_FOR_THREADS else None)
     return limits
+
+
+def _is_wanted(name: str, entry: Mapping[str, Any], settings: PreparationSettings) -> bool:
+    return (settings.groups is None or entry["group"] in settings.groups) and (
+        settings.columns is None or name in settings.columns
+    )
+
+
+def _width(rows: pl.DataFrame, name: str) -> int:
+    """Of the widest vector; 0 where no row has one."""
+    return int(rows[name].list.len().max() or 0) if name in rows.columns else 0  # type: ignore[arg-type]
+
+
+def _texts(rows: pl.DataFrame, name: str) -> list[str]:
+    return rows[name].fill_null("").to_list() if name in rows.columns else [""] * rows.height
+
+
+def _equal_users(rows: pl.DataFrame) -> NDArray[np.int32] | None:
+    if "user_id" not in rows.columns:
+        return None
+    return (rows["user_id"].rank("dense") - 1).fill_null(0).cast(pl.Int32).to_numpy()
 
 
 def _groups(manifest: Manifest, kind: str) -> dict[str, str]:

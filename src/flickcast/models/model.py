@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,26 +14,28 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from flickcast.errors import CheckError, UserError
+from flickcast.models.calibration import Calibration
 from flickcast.models.design import Preparation
 from flickcast.models.learners import LEARNERS, Learner
 from flickcast.models.rows import gather
 from flickcast.tables import publish, publish_json
 
 Json = dict[str, Any]
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Member:
-    """Learners fitted on the same rows, and how those rows were prepared for them."""
+    """Learners fitted on the same rows, their weights, and how those rows were prepared for them."""
 
     preparation: Preparation
     learners: Mapping[str, Learner]
+    weights: Mapping[str, float]
 
-    def predict(self, rows: pl.DataFrame, weights: Mapping[str, float]) -> NDArray[np.float64]:
+    def predict(self, rows: pl.DataFrame) -> NDArray[np.float64]:
         """The learners' predictions in their weights, one per row."""
         design = self.preparation.design(rows)
-        parts = [weights[name] * learner.predict(design) for name, learner in self.learners.items()]
+        parts = [self.weights[name] * learner.predict(design) for name, learner in self.learners.items()]
         return np.asarray(np.sum(parts, axis=0), np.float64)
 
     def files(self) -> dict[str, bytes]:
@@ -41,36 +43,40 @@ class Member:
         return {
             "preparation.json": json.dumps(self.preparation.facts(), sort_keys=True).encode(),
             "arrays.safetensors": save_arrays(_in_row_order(self.preparation.arrays())),
-            **{learner.file: learner.to_bytes() for learner in self.learners.values()},
+            **{f"{name}.{learner.suffix}": learner.to_bytes() for name, learner in self.learners.items()},
         }
 
     @classmethod
-    def restore(cls, files: Mapping[str, bytes], names: Iterable[str]) -> Self:
-        """A member from what `files` gave."""
+    def restore(cls, files: Mapping[str, bytes], kinds: Mapping[str, str], weights: Mapping[str, float]) -> Self:
+        """A member from what `files` gave; `kinds`: the learner that each name stands for."""
         preparation = Preparation.restore(
             json.loads(files["preparation.json"]), load_arrays(files["arrays.safetensors"])
         )
-        return cls(preparation, {name: LEARNERS[name].from_bytes(files[LEARNERS[name].file]) for name in sorted(names)})
+        learners = {
+            name: LEARNERS[kinds[name]].from_bytes(files[f"{name}.{LEARNERS[kinds[name]].suffix}"])
+            for name in sorted(weights)
+        }
+        return cls(preparation, learners, weights)
 
 
 @dataclass(frozen=True)
 class Model:
-    """Members that are averaged, the weights of their learners, and the band around a prediction."""
+    """Members that are averaged, and what is made of their mean: a calibrated prediction with a band around it."""
 
     recipe: str
+    kinds: Mapping[str, str]  # of the learners, by their names in the recipe
     members: Sequence[Member]
-    weights: Mapping[str, float]
-    band: tuple[float, float]  # added to a prediction they give low and high
+    calibration: Calibration
     files: Mapping[str, bytes]
 
     @classmethod
     def assemble(
-        cls, recipe: str, members: Sequence[Member], weights: Mapping[str, float], band: tuple[float, float]
+        cls, recipe: str, kinds: Mapping[str, str], members: Sequence[Member], calibration: Calibration
     ) -> Self:
         """A model of fitted members, with the files it will be saved as."""
         parts = enumerate(members, start=1)
         files = {f"{number}-{file}": content for number, part in parts for file, content in part.files().items()}
-        return cls(recipe, members, weights, band, files)
+        return cls(recipe, kinds, members, calibration, files)
 
     @property
     def name(self) -> str:
@@ -81,15 +87,18 @@ class Model:
     def predict(self, matrix: pl.DataFrame, posts: pl.DataFrame, vectors: pl.DataFrame) -> pl.DataFrame:
         """post_id, prediction, low and high (80 % band) for each post of the matrix, by post_id."""
         rows = gather(matrix, posts, vectors)
-        predictions = self._predict_rows(rows)
-        return pl.DataFrame(
-            {
-                "post_id": rows["post_id"],
-                "prediction": predictions,
-                "low": predictions + self.band[0],
-                "high": predictions + self.band[1],
-            }
-        )
+        return pl.DataFrame({"post_id": rows["post_id"], **self.calibration.finish(rows, self.members_say(rows))})
+
+    def members_say(self, rows: pl.DataFrame) -> NDArray[np.float64]:
+        """Each member's prediction of rows that `gather` made, (rows, members)."""
+        if rows.is_empty():
+            return np.empty((0, len(self.members)))
+        return np.column_stack([member.predict(rows) for member in self.members])
+
+    @property
+    def reads(self) -> list[str]:
+        """The encoders, beside the pair, whose vectors it reads."""
+        return sorted({name for member in self.members for name in member.preparation.reads})
 
     def importances(self) -> pl.DataFrame:
         """column, group, importance: over all members and learners in their weights, largest first; sum 1."""
@@ -99,7 +108,7 @@ class Model:
             for name, learner in member.learners.items():
                 for column, share in learner.importances().items():
                     key = column, groups[column]
-                    total[key] = total.get(key, 0.0) + self.weights[name] * share / len(self.members)
+                    total[key] = total.get(key, 0.0) + member.weights[name] * share / len(self.members)
         rows = [(column, group, value) for (column, group), value in total.items()]
         frame = pl.DataFrame(rows, schema=["column", "group", "importance"], orient="row")
         return frame.sort(["importance", "column"], descending=[True, False])
@@ -118,22 +127,17 @@ class Model:
         """The model saved there. CheckError if a file is not the one that was saved."""
         facts = _description_in(folder)
         files = {file: _checked(folder / file, digest) for file, digest in facts["files"].items()}
-        members = [Member.restore(_own(files, number), facts["weights"]) for number in range(1, facts["members"] + 1)]
-        low, high = facts["band"]
-        return cls(facts["recipe"], members, facts["weights"], (low, high), files)
-
-    def _predict_rows(self, rows: pl.DataFrame) -> NDArray[np.float64]:
-        if rows.is_empty():
-            return np.empty(0)
-        return np.asarray(np.mean([member.predict(rows, self.weights) for member in self.members], axis=0))
+        weights = enumerate(facts["weights"], start=1)
+        members = [Member.restore(_own(files, number), facts["learners"], own) for number, own in weights]
+        return cls(facts["recipe"], facts["learners"], members, Calibration.restore(facts["calibration"]), files)
 
     def _description(self) -> Json:
         return {
             "format": FORMAT,
             "recipe": self.recipe,
-            "members": len(self.members),
-            "weights": dict(self.weights),
-            "band": list(self.band),
+            "learners": dict(self.kinds),
+            "weights": [dict(member.weights) for member in self.members],
+            "calibration": self.calibration.facts(),
             "files": {file: hashlib.sha256(content).hexdigest() for file, content in self.files.items()},
         }
 

@@ -10,8 +10,8 @@ def gather(
 ) -> pl.DataFrame:
     """One row per post of the matrix (with labels: per labelled one), by post_id.
 
-    Adds user_id, posted_at, known_at (when the post was there to be read), `words` (title and tags as one text), tags,
-    latitude and longitude, the vectors `picture` and `text`; with labels popularity and label_known_at.
+    Adds user_id, posted_at, known_at (when the post was there to be read), title, `words` (title and tags as one text),
+    tags, latitude and longitude, each column of `vectors`; with labels popularity and label_known_at.
     """
     tags = pl.col("tags").list.join(" ")
     places = [name for name in ("latitude", "longitude") if name not in matrix.columns]
@@ -19,13 +19,14 @@ def gather(
         "post_id",
         "user_id",
         "posted_at",
+        "title",
         "tags",
         *places,
         known_at=pl.max_horizontal("posted_at", "first_seen_at"),
         words=pl.concat_str("title", tags, separator=" ", ignore_nulls=True),
     )
-    pictures = vectors.select("post_id", pl.col("picture", "text").cast(VECTOR))
-    rows = matrix.join(about, on="post_id").join(pictures, on="post_id", how="left")
+    whole = vectors.select("post_id", pl.exclude("post_id").cast(VECTOR))
+    rows = matrix.join(about, on="post_id").join(whole, on="post_id", how="left")
     if labels is not None:
         rows = rows.join(labels.select("post_id", "popularity", "matured_at"), on="post_id")
         rows = rows.with_columns(label_known_at=pl.max_horizontal("matured_at", "known_at")).drop("matured_at")

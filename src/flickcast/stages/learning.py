@@ -36,7 +36,7 @@ def train(ws: Workspace) -> StageReport:
             ws.read("features"),
             feature_manifest(ws),
             ws.read("posts"),
-            ws.vectors(),
+            ws.vectors(models.recipe_of(params.recipe, recipe, ws.params.seed, params.threads).reads),
             rows,
             recipe,
             params,
@@ -84,7 +84,7 @@ def evaluate(ws: Workspace) -> StageReport:
     labelled = ws.read("posts").join(ws.read("labels", ("post_id", "popularity")), on="post_id")
     oldest, newest = time_split(labelled)
     train, test = (labelled.filter(pl.col("post_id").is_in(ids.implode())) for ids in (oldest, newest))
-    predicted = model.predict(_judged_matrix(ws, oldest, test), test, ws.vectors())
+    predicted = model.predict(_judged_matrix(ws, oldest, test), test, ws.vectors(model.reads))
     judged = test.join(predicted, on="post_id")
     metrics, plots = judge(judged, train, ws.read("oracle"), ws.params.evaluate, ws.params.seed)
     plots["importances"] = model.importances().head(PLOTTED_FEATURES)
@@ -137,7 +137,7 @@ def predictions(ws: Workspace, model: "Model", wanted: pl.DataFrame) -> pl.DataF
     matrix = ws.read("features").join(wanted, on="post_id", how="semi")
     posts = ws.read("posts").join(wanted, on="post_id", how="semi")
     predicted_at = night_bounds(ws.night)[1] if ws.night else ws.latest_seen()
-    return model.predict(matrix, posts, ws.vectors()).with_columns(
+    return model.predict(matrix, posts, ws.vectors(model.reads)).with_columns(
         model=pl.lit(model.name), predicted_at=pl.lit(predicted_at)
     )
 

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 from reducible import reducible, settings
 
-from flickcast.models.design import Preparation
+from flickcast.models.design import Preparation, PreparationSettings
 from flickcast.models.reductions import Training
 from flickcast.models.reductions.vectors import VectorSettings
 
@@ -17,7 +17,7 @@ ROWS = pl.DataFrame(
 
 
 def fitted(rare_below: int = 1) -> Preparation:
-    return Preparation.fit(Training(ROWS, seed=0), MANIFEST, {}, rare_below)[0]
+    return Preparation.fit(Training(ROWS, seed=0), MANIFEST, PreparationSettings(rare_below=rare_below))[0]
 
 
 def test_values_get_codes_of_the_training_rows() -> None:
@@ -42,7 +42,7 @@ def test_frame_names_numbers_then_categories() -> None:
 
 def test_reduction_without_input_is_left_out() -> None:
     wanted = {"picture": VectorSettings(kind="vectors", column="picture", dimensions=2)}
-    assert Preparation.fit(Training(ROWS, seed=0), MANIFEST, wanted, 1)[0].groups() == {
+    assert Preparation.fit(Training(ROWS, seed=0), MANIFEST, PreparationSettings(reductions=wanted))[0].groups() == {
         "size": "picture_text",
         "category": "categories",
     }
@@ -51,7 +51,7 @@ def test_reduction_without_input_is_left_out() -> None:
 def test_training_rows_look_out_of_fold_and_new_rows_by_all() -> None:
     rows = reducible()
     wanted = {"popularity_of": settings("target_encoding"), "like": settings("clusters")}
-    preparation, own = Preparation.fit(Training(rows, seed=0), {}, wanted, 1)
+    preparation, own = Preparation.fit(Training(rows, seed=0), {}, PreparationSettings(reductions=wanted))
     assert own.number_names == [f"popularity_of_{name}" for name in ("category", "subcategory", "country")]
     new = preparation.design(rows)
     assert np.nanmax(np.abs(own.numbers - new.numbers)) > 0.01
@@ -60,7 +60,9 @@ def test_training_rows_look_out_of_fold_and_new_rows_by_all() -> None:
 
 def test_codes_of_clusters_are_categories() -> None:
     rows = reducible()
-    preparation, design = Preparation.fit(Training(rows, seed=0), {}, {"like": settings("clusters")}, 1)
+    preparation, design = Preparation.fit(
+        Training(rows, seed=0), {}, PreparationSettings(rare_below=1, reductions={"like": settings("clusters")})
+    )
     assert design.category_names == ["like_1", "like_2"]
     assert (design.codes[:, 0] == -1).tolist() == rows["picture"].is_null().to_list()
     assert preparation.groups() == {"like_1": "like", "like_2": "like"}

@@ -109,7 +109,7 @@ def test_loaded_model_is_the_saved_one(trained: tuple[Path, dict[str, Any]], tmp
     folder, metrics = trained
     model = models.load(folder / "final")
     assert model.name == metrics["final"]["model"]
-    fitted, _ = models._recipe(SMALL, TrainParams(threads=1), 0).fit(
+    fitted, _ = models.recipe_of("champion", SMALL, 0, 1).fit(
         models.gather(MATRIX, POSTS, VECTORS, LABELS), MANIFEST, lambda count: None
     )
     assert_frame_equal(fitted.predict(MATRIX, POSTS, VECTORS), model.predict(MATRIX, POSTS, VECTORS), check_exact=True)

@@ -1,13 +1,13 @@
 """Model families behind one protocol: fit, predict, importances, and bytes that hold data only."""
 
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flickcast.models.design import Design
-from flickcast.models.learners.catboost import CatBoost
-from flickcast.models.learners.lightgbm import LightGBM
 from flickcast.params import Section
 
 Target = NDArray[np.float64]
@@ -17,7 +17,7 @@ class Learner(Protocol):
     """A fitted model of one family."""
 
     settings: ClassVar[type[Section]]  # its numbers in a recipe
-    file: ClassVar[str]  # its name in a model's folder
+    suffix: ClassVar[str]  # of its file in a model's folder
 
     @property
     def iterations(self) -> int:
@@ -35,8 +35,9 @@ class Learner(Protocol):
         threads: int,
         iterations: int | None = None,
         validation: tuple[Design, Target] | None = None,
+        weights: Target | None = None,
     ) -> Self:
-        """Fit for a number of iterations, or stop early by the validation rows."""
+        """Fit for a number of iterations, or stop early by the validation rows; `weights`: how much each row counts."""
         ...
 
     def predict(self, design: Design) -> Target:
@@ -57,4 +58,27 @@ class Learner(Protocol):
         ...
 
 
-LEARNERS: dict[str, type[Learner]] = {"lightgbm": LightGBM, "catboost": CatBoost}
+class _Learners(Mapping[str, type[Learner]]):
+    """By name; what a family is made with (torch, CatBoost, ...) is imported when it is asked for."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> type[Learner]:
+        module, _, family = self._places[name].partition(":")
+        found: type[Learner] = getattr(import_module(f"flickcast.models.{module}"), family)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+LEARNERS = _Learners(
+    {
+        "catboost": "learners.catboost:CatBoost",
+        "lightgbm": "learners.lightgbm:LightGBM",
+    }
+)

@@ -36,7 +36,7 @@ class CatBoost:
     """A fitted model; CatBoost encodes the categories itself, each row by the rows before it in a random order."""
 
     settings: ClassVar[type[Section]] = CatBoostSettings
-    file: ClassVar[str] = "catboost.cbm"
+    suffix: ClassVar[str] = "cbm"
     model: "catboost.CatBoostRegressor"
 
     @property
@@ -55,6 +55,7 @@ class CatBoost:
         threads: int,
         iterations: int | None = None,
         validation: tuple[Design, Target] | None = None,
+        weights: Target | None = None,
     ) -> Self:
         """Fit for a number of iterations, or stop early by the validation rows."""
         import catboost
@@ -68,7 +69,7 @@ class CatBoost:
             allow_writing_files=False,
             verbose=False,
         )
-        return cls(model.fit(_pool(design, target), eval_set=_pool(*validation) if validation else None))
+        return cls(model.fit(_pool(design, target, weights), eval_set=_pool(*validation) if validation else None))
 
     def predict(self, design: Design) -> Target:
         """One prediction per row."""
@@ -86,7 +87,7 @@ class CatBoost:
         for key in ("train_finish_time", "model_guid"):  # 1.2.10 stamps each fit with a clock and a random id
             metadata[key] = ""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / self.file
+            path = Path(folder) / f"model.{self.suffix}"
             self.model.save_model(str(path))
             return path.read_bytes()
 
@@ -98,7 +99,7 @@ class CatBoost:
         return cls(catboost.CatBoostRegressor().load_model(blob=content))
 
 
-def _pool(design: Design, target: Target | None = None) -> "catboost.Pool":
+def _pool(design: Design, target: Target | None = None, weights: Target | None = None) -> "catboost.Pool":
     import catboost
 
-    return catboost.Pool(design.frame(), target, cat_features=design.category_names)
+    return catboost.Pool(design.frame(), target, weight=weights, cat_features=design.category_names)

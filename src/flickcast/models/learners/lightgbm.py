@@ -41,7 +41,7 @@ class LightGBM:
     """A fitted booster. Rows without a category (-1) count as missing."""
 
     settings: ClassVar[type[Section]] = LightGBMSettings
-    file: ClassVar[str] = "lightgbm.txt"
+    suffix: ClassVar[str] = "txt"
     booster: "lightgbm.Booster"
 
     @property
@@ -60,6 +60,7 @@ class LightGBM:
         threads: int,
         iterations: int | None = None,
         validation: tuple[Design, Target] | None = None,
+        weights: Target | None = None,
     ) -> Self:
         """Fit for a number of iterations, or stop early by the validation rows."""
         import lightgbm
@@ -73,7 +74,7 @@ class LightGBM:
             "force_row_wise": True,
         }
         stop = lightgbm.early_stopping(settings.patience, verbose=False)
-        train = cls._dataset(design, target, params)
+        train = cls._dataset(design, target, params, weights=weights)
         booster = lightgbm.train(
             params,
             train,
@@ -85,13 +86,22 @@ class LightGBM:
 
     @staticmethod
     def _dataset(
-        design: Design, target: Target, params: dict[str, object], reference: "lightgbm.Dataset | None" = None
+        design: Design,
+        target: Target,
+        params: dict[str, object],
+        reference: "lightgbm.Dataset | None" = None,
+        weights: Target | None = None,
     ) -> "lightgbm.Dataset":
         import lightgbm
 
         categories: list[str] | list[int] = design.category_names
         return lightgbm.Dataset(
-            design.frame(), target, categorical_feature=categories, params=dict(params), reference=reference
+            design.frame(),
+            target,
+            weight=weights,
+            categorical_feature=categories,
+            params=dict(params),
+            reference=reference,
         )
 
     def predict(self, design: Design) -> Target:

@@ -16,7 +16,7 @@ class VectorSettings(Section):
     """One entry of a recipe's `reductions`."""
 
     kind: Literal["vectors"]
-    column: Literal["picture", "text"]
+    column: str = Field(description="picture, text, or an encoder such as RN101-picture")
     dimensions: int = Field(ge=1)
 
 
@@ -71,8 +71,11 @@ def vectors_in(rows: pl.DataFrame, column: str, width: int | None = None) -> tup
     usable = ((lengths == wanted) & (lengths > 0)).to_numpy().copy()
     if not usable.any():
         return usable, np.empty((0, wanted), np.float32)
-    vectors = rows[column].filter(pl.Series(usable)).cast(pl.List(pl.Float32)).list.to_array(wanted).to_numpy()
-    finite = np.isfinite(vectors).all(axis=1)
+    some = rows[column] if usable.all() else rows[column].filter(pl.Series(usable))
+    vectors = some.cast(pl.List(pl.Float32)).list.to_array(wanted).to_numpy()
+    finite = np.isfinite(vectors.sum(axis=1))  # a sum of finite float32 numbers of this size is finite
+    if finite.all():
+        return usable, vectors
     usable[usable] = finite
     return usable, vectors[finite]
 
