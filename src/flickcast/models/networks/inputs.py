@@ -1,7 +1,7 @@
 """From a design to what a network reads: standardised numbers, codes from 0 on, vectors without holes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, NDArray[Any]]
 LARGEST = 10.0  # standard deviations; what lies further out is drawn in
-UNSEEN = 1  # code of a category that the training rows do not have
+MISSING, UNSEEN = 0, 1  # codes: of no category, and of one that is rare or that the training rows do not have
 
 
 @dataclass
@@ -22,7 +22,8 @@ class Batch:
     """Rows as tensors. b rows, p numbers, q categories.
 
     `numbers` (b, p) standardised, 0 where missing; `codes` (b, q) int64, 0 where missing; `vectors` by name (b, width),
-    0 where missing, and `has` by name (b,), 1 where there is one; in training `target`, `weights` and `users` (b,).
+    0 where missing, and `has` by name (b,), 1 where there is one; in training `target`, `weights` and `users` (b,)
+    and by name the `labels` (b,) of auxiliary losses.
     """
 
     numbers: "torch.Tensor"
@@ -32,6 +33,7 @@ class Batch:
     target: "torch.Tensor | None" = None
     weights: "torch.Tensor | None" = None
     users: "torch.Tensor | None" = None
+    labels: "dict[str, torch.Tensor]" = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -52,6 +54,7 @@ class Batch:
             some(self.target),
             some(self.weights),
             some(self.users),
+            {name: values[positions] for name, values in self.labels.items()},
         )
 
 
@@ -61,8 +64,8 @@ class Shape:
 
     number_names: list[str]
     category_names: list[str]
-    sizes: list[int]  # codes of each category, those for missing (0) and unseen (1) among them
-    widths: dict[str, int]  # of each vector
+    sizes: list[int]  # how many codes each category has, MISSING and UNSEEN among them
+    widths: dict[str, int]  # of each vector, by name
 
 
 @dataclass(frozen=True)
@@ -81,23 +84,32 @@ class Scaling:
         count = np.maximum(there.sum(axis=0), 1)
         mean = np.where(there, numbers, 0).sum(axis=0) / count
         deviation = np.sqrt((np.where(there, numbers - mean, 0) ** 2).sum(axis=0) / count)
-        sizes = [int(design.codes[:, place].max(initial=0)) + 3 for place in range(design.codes.shape[1])]
-        widths = {name: values.shape[1] for name, values in design.vectors.items()}
+        sizes = [int(design.codes[:, place].max(initial=0)) + 2 for place in range(design.codes.shape[1])]
+        widths = {name: design.vectors[name].shape[1] for name in sorted(design.vectors)}  # a stored form sorts, too
         shape = Shape(design.number_names, design.category_names, sizes, widths)
         return cls(shape, mean.astype(np.float32), np.where(deviation > 1e-6, deviation, 1).astype(np.float32))
 
     def batch(self, design: Design) -> Batch:
-        """All rows, without target."""
+        """All rows, without target; a vector that the design lacks counts as missing throughout."""
         import torch
 
-        numbers = np.clip((design.numbers - self.mean) / self.deviation, -LARGEST, LARGEST)
-        codes = design.codes + 2  # -1, 0, 1, ... become 1, 2, 3, ...; then missing 0 and rare ones, like unseen ones, 1
-        codes = np.where(design.codes < 0, 0, np.where(codes >= np.array(self.shape.sizes)[None, :], UNSEEN, codes))
-        there = {name: np.isfinite(values[:, :1]).all(axis=1) for name, values in design.vectors.items()}
+        with np.errstate(over="ignore"):  # what is too far for float32 becomes infinite, and is drawn in
+            numbers = np.clip((design.numbers - self.mean) / self.deviation, -LARGEST, LARGEST)
+        codes = np.maximum(design.codes, -1) + 1  # -1, 0, 1, ... become 0 for missing, 1 for rare, 2, ...
+        vectors = {name: _vectors(design, name, width) for name, width in self.shape.widths.items()}
         return Batch(
             torch.from_numpy(np.nan_to_num(numbers, nan=0.0).astype(np.float32)),
-            torch.from_numpy(codes.astype(np.int64)),
-            {name: torch.from_numpy(np.nan_to_num(values, nan=0.0)) for name, values in design.vectors.items()},
-            {name: torch.from_numpy(mask.astype(np.float32)) for name, mask in there.items()},
+            torch.from_numpy(np.where(codes < np.array(self.shape.sizes), codes, UNSEEN).astype(np.int64)),
+            {name: torch.from_numpy(values) for name, (values, _) in vectors.items()},
+            {name: torch.from_numpy(there) for name, (_, there) in vectors.items()},
             users=None if design.users is None else torch.from_numpy(design.users.astype(np.int64)),
         )
+
+
+def _vectors(design: Design, name: str, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(n, width) without holes, and (n,) whether there is one."""
+    given = design.vectors.get(name, np.full((design.rows, width), np.nan))
+    values: NDArray[np.float32] = np.asarray(given, np.float32)
+    there: NDArray[np.bool_] = np.isfinite(values).all(axis=1)
+    filled = values if there.all() else np.where(there[:, None], values, np.float32(0))
+    return filled, there.astype(np.float32)

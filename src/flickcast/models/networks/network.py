@@ -1,10 +1,11 @@
 """The learner that every network is: a training loop with early stopping, and weights kept as safetensors."""
 
 import json
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flickcast.models.design import Design
-from flickcast.models.networks.inputs import Batch, Scaling, Shape
+from flickcast.models.networks.inputs import MISSING, UNSEEN, Batch, Scaling, Shape
 from flickcast.params import Section
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 Target = NDArray[np.float64]
+TINY = 1e-9
 SCALING = "scaling."  # before the names of the arrays that are no weights of the module
 PROBED_ROWS = 2048  # of the training rows, to see what the predictions depend on
-PREDICTED_AT_ONCE = 4096
+PREDICTED_AT_ONCE = 1024
 
 
 class NetworkSettings(Section):
@@ -35,6 +37,12 @@ class NetworkSettings(Section):
     decay_per_pass: float = Field(1.0, gt=0, le=1, description="what the learning rate is multiplied by after each")
     weight_decay: float = Field(1e-4, ge=0, description="L2 on the weights, as Adam takes it")
     dropout: float = Field(0.1, ge=0, lt=1)
+    hidden: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="share of categories hidden in training, which teaches what to say of unknown ones",
+    )
     vectors: list[str] | None = Field(None, description="those of the recipe that it reads; null: all")
     numbers: bool = Field(True, description="whether it reads the numbers")
     categories: bool = Field(True, description="whether it reads the categories")
@@ -58,11 +66,19 @@ class NetworkLearner(ABC):
     def build(shape: Shape, settings: Any) -> "nn.Module":
         """The module, whose forward takes a Batch and gives the standardised prediction (b,)."""
 
+    @classmethod
+    def prepare(
+        cls, module: "nn.Module", data: Batch, scaling: Scaling, centre: tuple[float, float], seed: int
+    ) -> None:
+        """What module and `data.labels` learn of all training rows before the first pass: here nothing."""
+
     @staticmethod
     def loss(module: "nn.Module", batch: Batch, settings: Any) -> "torch.Tensor":
         """Mean squared error of the standardised label, rows in their weights."""
         error: torch.Tensor = (module(batch) - batch.target) ** 2
-        return error.mean() if batch.weights is None else (error * batch.weights).sum() / batch.weights.sum()
+        if batch.weights is None:
+            return error.mean()
+        return (error * batch.weights).sum() / batch.weights.sum().clamp(min=TINY)
 
     @staticmethod
     def batches(data: Batch, settings: Any, generator: "torch.Generator") -> "Iterator[torch.Tensor]":
@@ -71,8 +87,9 @@ class NetworkLearner(ABC):
 
         order = torch.randperm(data.rows, generator=generator)
         parts = list(order.split(settings.batch_size))
-        if len(parts) > 1 and len(parts[-1]) < 2:  # batch norm needs two rows
-            parts[-2:] = [torch.cat(parts[-2:])]
+        if len(parts[-1]) < 2:  # batch norm needs two rows: those of the batch before, or else the same once more
+            before = parts[-2:-1] or parts
+            parts = [*parts[:-2], torch.cat([*before, parts[-1]])]
         yield from parts
 
     @property
@@ -98,10 +115,11 @@ class NetworkLearner(ABC):
 
         design = _read(design, settings)
         scaling = Scaling.fit(design)
-        centre = float(target.mean()), float(target.std()) or 1.0
+        centre = float(target.mean()), float(target.std()) if target.std() > TINY else 1.0
         data = _with_target(scaling.batch(design), target, centre, weights)
         with _steady(seed, threads):
-            module = cls.build(scaling.shape, settings)
+            module = cls._built(scaling.shape, settings)
+            cls.prepare(module, data, scaling, centre, seed)
             passes, state = cls._trained(
                 module, data, settings, seed, iterations, _held(scaling, validation, settings), centre
             )
@@ -109,6 +127,12 @@ class NetworkLearner(ABC):
             module.eval()
             shares = _shares(module, data.take(torch.arange(min(data.rows, PROBED_ROWS))), scaling.shape)
         return cls(module, scaling, centre, settings, passes, shares)
+
+    @classmethod
+    def _built(cls, shape: Shape, settings: Any) -> "nn.Module":
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # of inputs that are absent
+            return cls.build(shape, settings)
 
     @classmethod
     def _trained(
@@ -132,7 +156,7 @@ class NetworkLearner(ABC):
             module.train()
             for positions in cls.batches(data, settings, generator):
                 optimiser.zero_grad()
-                cls.loss(module, data.take(positions), settings).backward()
+                cls.loss(module, _hidden(data.take(positions), settings.hidden, generator), settings).backward()
                 optimiser.step()
             schedule.step()
             error = _error(module, held, centre)
@@ -146,7 +170,8 @@ class NetworkLearner(ABC):
         """One prediction per row."""
         data = self.scaling.batch(_read(design, self.own))
         mean, deviation = self.centre
-        return _said(self.module, data) * deviation + mean
+        with _steady(seed=0, threads=1):  # with another number of threads sums may differ in their last bits
+            return _said(self.module, data) * deviation + mean
 
     def importances(self) -> dict[str, float]:
         """How far predictions move with a standard deviation of each column, as a share."""
@@ -181,7 +206,7 @@ class NetworkLearner(ABC):
             Shape(**facts["shape"]), *(arrays.pop(f"{SCALING}{name}").numpy() for name in ("mean", "deviation"))
         )
         settings = cls.settings(**facts["settings"])
-        module = cls.build(scaling.shape, settings)
+        module = cls._built(scaling.shape, settings)
         module.load_state_dict(arrays)
         module.eval()
         return cls(module, scaling, tuple(facts["centre"]), settings, facts["passes"], facts["importances"])
@@ -241,32 +266,52 @@ def _said(module: "nn.Module", data: Batch) -> Target:
     return np.concatenate(found) if found else np.empty(0)
 
 
+def _hidden(batch: Batch, share: float, generator: "torch.Generator") -> Batch:
+    """The same with some categories missing or unseen: new rows have such where the training rows have none."""
+    import torch
+
+    hide = torch.rand(batch.codes.shape, generator=generator) < share
+    batch.codes = batch.codes.where(~hide, torch.randint(MISSING, UNSEEN + 1, batch.codes.shape, generator=generator))
+    return batch
+
+
 def _state(module: "nn.Module") -> "dict[str, torch.Tensor]":
     return {name: weight.detach().clone() for name, weight in module.state_dict().items()}
 
 
 def _shares(module: "nn.Module", data: Batch, shape: Shape) -> dict[str, float]:
-    """Mean |gradient x input's spread| of each number and vector; of a category, the change when it goes missing."""
+    """How far predictions move with each column, as a share; all 0 where they never move.
+
+    Of a number or a vector: the mean over rows of the gradient's length, each direction in its standard deviations.
+    Of a category: the mean change when a row takes the category of another.
+    """
     import torch
 
     inputs = [data.numbers.requires_grad_(), *(values.requires_grad_() for values in data.vectors.values())]
     with torch.enable_grad():
-        slopes = torch.autograd.grad(module(data).sum(), inputs, allow_unused=True)
-    moves = [
-        torch.zeros_like(one) if slope is None else (slope * one.std(dim=0, correction=0)).abs()
-        for one, slope in zip(inputs, slopes, strict=True)
-    ]
-    with torch.inference_mode():
-        usual = module(data)
-        changes = []
-        for place in range(len(shape.category_names)):
-            codes = data.codes.clone()
-            codes[:, place] = 0
-            changes.append(float((module(Batch(data.numbers, codes, data.vectors, data.has)) - usual).abs().mean()))
-    found = [*moves[0].mean(dim=0).tolist(), *changes, *(float(move.sum(dim=1).mean()) for move in moves[1:])]
+        slopes = torch.autograd.grad(module(data).sum(), inputs, allow_unused=True, materialize_grads=True)
+    spreads = [(values - values.mean(dim=0)).square().mean(dim=0).sqrt() for values in inputs]
+    steps = [(slope * spread).detach() for slope, spread in zip(slopes, spreads, strict=True)]
+    numbers = steps[0].abs().mean(dim=0).tolist()
+    vectors = [float(step.norm(dim=1).mean()) for step in steps[1:]]
+    found = [*numbers, *_changes(module, data), *vectors]
     names = [*shape.number_names, *shape.category_names, *shape.widths]
     total = sum(found) or 1.0
     return {name: value / total for name, value in zip(names, found, strict=True)}
+
+
+def _changes(module: "nn.Module", data: Batch) -> list[float]:
+    """Of each category."""
+    import torch
+
+    order, changes = torch.randperm(data.rows), []
+    with torch.inference_mode():
+        usual = module(data)
+        for place in range(data.codes.shape[1]):
+            codes = data.codes.clone()
+            codes[:, place] = codes[order, place]
+            changes.append(float((module(replace(data, codes=codes)) - usual).abs().mean()))
+    return changes
 
 
 @contextmanager
