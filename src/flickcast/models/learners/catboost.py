@@ -81,6 +81,11 @@ class CatBoost:
         shares = moves / max(moves.sum(), 1e-12)
         return dict(zip(self.model.feature_names_, shares.tolist(), strict=True))
 
+    def contributions(self, design: Design) -> dict[str, Target]:
+        """SHAP values of the columns and, under "", what is expected of any row; they add up to the predictions."""
+        values = np.asarray(self.model.get_feature_importance(_pool(design), type="ShapValues"), np.float64)
+        return dict(zip([*self.model.feature_names_, ""], values.T, strict=True))
+
     def to_bytes(self) -> bytes:
         """CatBoost's binary format, without what differs from run to run."""
         metadata = self.model.get_metadata()

@@ -114,6 +114,13 @@ class LightGBM:
         shares = gains / max(gains.sum(), 1e-12)
         return dict(zip(self.booster.feature_name(), shares.tolist(), strict=True))
 
+    def contributions(self, design: Design) -> dict[str, Target]:
+        """SHAP values of the columns and, under "", what is expected of any row; they add up to the predictions."""
+        values = np.asarray(
+            self.booster.predict(design.frame(), num_iteration=self.iterations, pred_contrib=True), np.float64
+        )
+        return dict(zip([*self.booster.feature_name(), ""], values.T, strict=True))
+
     def to_bytes(self) -> bytes:
         """LightGBM's text format."""
         return self.booster.model_to_string(num_iteration=self.iterations).encode()
