@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from flickcast.embeddings.passes import device
+from flickcast.stages import embed
 from flickcast.workspace import Workspace
 
 BATCH = 64
@@ -25,10 +26,11 @@ TIMED_ALONE = 200  # pictures, whose decoding is timed in one thread
 
 
 def rates(root: Path, name: str, rounds: int) -> dict[str, Any]:
-    """Pictures per second of the stage, from table to table, and of the bare model, in turns.
+    """Pictures per second, wall and per second of processor time, of the stage and of the bare model, in turns.
 
-    The model alone gets its input decoded, normalised and in its number type, in passes of the encoder's size and in
-    batches; `prepare_seconds` is what one core needs to decode and shrink a picture.
+    The model alone gets its input decoded, normalised and in its number type: in passes of the encoder's size before
+    and after each run of the stage, whose mean stands beside it, and in batches. `prepare_seconds` is what one core
+    needs to decode and shrink a picture.
     """
     from flickcast.embeddings.encoders import load_encoder
 
@@ -40,12 +42,38 @@ def rates(root: Path, name: str, rounds: int) -> dict[str, Any]:
     for size in sizes:
         _bare(encoder, numbers[:WARM], size)
     found = []
+    before = _rate(len(contents), lambda: _bare(encoder, numbers, sizes[0]))
     for number in range(rounds):
-        passes, ours, batches = _bare(encoder, numbers, sizes[0]), stage(ws, name), _bare(encoder, numbers, sizes[1])
-        found.append({"ours": ours["per_second"], "passes": passes, "batches": batches})
-        told = ", ".join(f"{key} {value:.1f}" for key, value in found[-1].items())
+        ours = _stage_rate(ws, name, len(contents))
+        after = _rate(len(contents), lambda: _bare(encoder, numbers, sizes[0]))
+        passes = {key: 2 / (1 / before[key] + 1 / after[key]) for key in before}
+        found.append({"ours": ours, "passes": passes})
+        told = ", ".join(f"{key} {value['wall']:.1f}" for key, value in found[-1].items())
         print(f"  round {number + 1}: {told}", file=sys.stderr, flush=True)
-    return {"rounds": found, "sizes": sizes, "prepare_seconds": seconds, "device": encoder._device}
+        before = after
+    batches = _rate(len(contents), lambda: _bare(encoder, numbers, sizes[1]))
+    told = {"rounds": found, "batches": batches, "sizes": sizes, "prepare_seconds": seconds}
+    return {**told, "device": encoder._device}
+
+
+def _rate(pictures: int, work: Callable[[], Any]) -> dict[str, float]:
+    """Pictures per second by the clock, and per second of the processor, all threads together."""
+    started, used = time.perf_counter(), time.process_time()
+    work()
+    return {
+        "wall": pictures / (time.perf_counter() - started),
+        "processor": pictures / (time.process_time() - used),
+    }
+
+
+def _stage_rate(ws: Workspace, name: str, pictures: int) -> dict[str, float]:
+    """The same of the stage; a run with nothing missing, which proves the encoder too, is taken off."""
+    used = time.process_time()
+    seconds = stage(ws, name)["seconds"]
+    with_work = time.process_time() - used
+    used = time.process_time()
+    embed(ws)
+    return {"wall": pictures / seconds, "processor": pictures / (with_work - (time.process_time() - used))}
 
 
 def _prepared(encoder: Any, contents: list[bytes]) -> tuple[Any, float]:
@@ -69,21 +97,17 @@ def _prepared(encoder: Any, contents: list[bytes]) -> tuple[Any, float]:
     return numbers.contiguous(memory_format=torch.channels_last), seconds
 
 
-def _bare(encoder: Any, numbers: Any, size: int) -> float:
-    """Pictures per second of nothing but the model."""
+def _bare(encoder: Any, numbers: Any, size: int) -> None:
+    """Nothing but the model."""
     import torch
 
-    started = time.perf_counter()
     with torch.inference_mode():
         found = [encoder._model.encode_image(some) for some in numbers.split(size)]
         found[-1].cpu()  # a graphics card is done only when it gives something back
-    return len(numbers) / (time.perf_counter() - started)
 
 
 def stage(ws: Workspace, name: str) -> dict[str, Any]:
     """What `flickcast embed` says of the encoder, from nothing embedded."""
-    from flickcast.stages import embed
-
     with ws.appending("embed") as appender:
         appender.drop(f"embeddings/{name}")
     report = embed(ws)

@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flickcast import stages
+from flickcast import moments, stages
 from flickcast.aggregates import as_of, label_states, post_states, targets
 from flickcast.schemas import TABLES
 from flickcast.stages.describing import LABEL_COLUMNS, POST_COLUMNS
