@@ -69,8 +69,9 @@ class NetworkLearner(ABC):
     @classmethod
     def prepare(
         cls, module: "nn.Module", data: Batch, scaling: Scaling, centre: tuple[float, float], seed: int
-    ) -> None:
-        """What module and `data.labels` learn of all training rows before the first pass: here nothing."""
+    ) -> "dict[str, torch.Tensor]":
+        """Let the module see all training rows before the first pass; the labels (b,) of its auxiliary losses."""
+        return {}
 
     @staticmethod
     def loss(module: "nn.Module", batch: Batch, settings: Any) -> "torch.Tensor":
@@ -119,7 +120,7 @@ class NetworkLearner(ABC):
         data = _with_target(scaling.batch(design), target, centre, weights)
         with _steady(seed, threads):
             module = cls._built(scaling.shape, settings)
-            cls.prepare(module, data, scaling, centre, seed)
+            data.labels = cls.prepare(module, data, scaling, centre, seed)
             passes, state = cls._trained(
                 module, data, settings, seed, iterations, _held(scaling, validation, settings), centre
             )
