@@ -21,6 +21,10 @@ class UserError(FlickcastError):
     exit_code = 2
 
 
+class LeftOutError(UserError):
+    """A learner cannot take part here: its input or its environment is not there. The others go on without it."""
+
+
 class TryAgainError(FlickcastError):
     """A service is down, a lock is held, a budget is spent; nothing is lost (exit code 75)."""
 

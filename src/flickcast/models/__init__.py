@@ -8,13 +8,14 @@ import polars as pl
 
 from flickcast.errors import UserError, nearest
 from flickcast.models.ensemble import Ensemble
+from flickcast.models.left_out import notes
 from flickcast.models.model import Model
 from flickcast.models.recipes import RECIPES
 from flickcast.models.rows import gather
 from flickcast.params import TrainParams
 from flickcast.splits import time_split
 
-__all__ = ["RECIPES", "Model", "fits", "gather", "is_transductive", "load", "recipe_of", "train"]
+__all__ = ["RECIPES", "Model", "fits", "gather", "is_transductive", "load", "notes", "recipe_of", "train"]
 
 
 def train(

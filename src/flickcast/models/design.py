@@ -32,6 +32,9 @@ class PreparationSettings(Section):
     columns: list[str] | None = Field(None, description="of these groups, the columns it reads; null: all")
     rare_below: int = Field(5, ge=1, description="a category seen in fewer posts has no code of its own")
     vectors: list[str] = Field([], description="read whole: picture, text, or an encoder such as RN101-picture")
+    instead: dict[str, str] = Field(
+        {}, description="encoder to encoder: read in its place where no training post has its vectors, in one place"
+    )
     texts: list[Literal["words", "title"]] = Field([], description="read as text")
     reductions: dict[str, ReductionSettings] = Field({})
 
@@ -93,6 +96,7 @@ class Preparation:
     reductions: Mapping[str, Reduction]
     widths: Mapping[str, int] = field(default_factory=dict)  # of vectors that are read whole
     texts: Sequence[str] = ()
+    instead: Mapping[str, str] = field(default_factory=dict)  # encoder to the one that stands in for it
 
     @classmethod
     def fit(cls, training: Training, manifest: Manifest, settings: PreparationSettings) -> tuple[Self, Design]:
@@ -103,17 +107,18 @@ class Preparation:
         """
         wanted = {name: entry for name, entry in manifest.items() if _is_wanted(name, entry, settings)}
         numbers, categories = _groups(wanted, "number"), _groups(wanted, "category")
+        instead = _stand_ins(training.rows, settings)
         with _useful_threads(training.rows.height):
             fitted = {
                 name: found
                 for name, part in sorted(settings.reductions.items())
-                if (found := REDUCTIONS[part.kind].fit(training, name, part)) is not None
+                if (found := REDUCTIONS[part.kind].fit(training, name, _read_by(part, instead))) is not None
             }
         vocabularies = {name: _frequent(training.rows[name], settings.rare_below) for name in categories}
         reductions = {name: reduction for name, (reduction, _) in fitted.items()}
-        widths = {name: width for name in settings.vectors if (width := _width(training.rows, name))}
+        widths = {name: width for name in settings.vectors if (width := _width(training.rows, instead.get(name, name)))}
         texts = [name for name in settings.texts if name in training.rows.columns]
-        made = cls(numbers, categories, vocabularies, reductions, widths, texts)
+        made = cls(numbers, categories, vocabularies, reductions, widths, texts, instead)
         return made, made._design(training.rows, {name: columns for name, (_, columns) in fitted.items()})
 
     def design(self, rows: pl.DataFrame) -> Design:
@@ -132,7 +137,10 @@ class Preparation:
             _side_by_side(codes, rows.height, np.int32),
             [*self.number_groups, *(name for part in numeric.values() for name in part.names)],
             [*self.category_groups, *(name for part in coded.values() for name in part.names)],
-            {name: scattered(*vectors_in(rows, name, width)) for name, width in self.widths.items()},
+            {
+                name: scattered(*vectors_in(rows, self.instead.get(name, name), width))
+                for name, width in self.widths.items()
+            },
             {name: _texts(rows, name) for name in self.texts},
             _equal_users(rows),
         )
@@ -141,7 +149,8 @@ class Preparation:
     def reads(self) -> set[str]:
         """The encoders, beside the pair, whose vectors it reads."""
         reduced = {str(getattr(part, "column", "words")) for part in self.reductions.values()}
-        return {*self.widths, *reduced} - {"picture", "text", "words"}
+        whole = {self.instead.get(name, name) for name in self.widths}
+        return {*whole, *reduced} - {"picture", "text", "words"}
 
     def groups(self) -> dict[str, str]:
         """The feature group of each column; a reduction, a vector and a text are groups of their own."""
@@ -158,6 +167,7 @@ class Preparation:
             "reductions": {name: part.facts() for name, part in self.reductions.items()},
             "widths": dict(self.widths),
             "texts": list(self.texts),
+            "instead": dict(self.instead),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -173,7 +183,7 @@ class Preparation:
             for name, part in sorted(facts["reductions"].items())
         }
         learned = facts["numbers"], facts["categories"], facts["vocabularies"]
-        return cls(*learned, reductions, facts["widths"], facts["texts"])
+        return cls(*learned, reductions, facts["widths"], facts["texts"], facts["instead"])
 
 
 def _useful_threads(rows: int) -> AbstractContextManager[Any]:
@@ -188,6 +198,20 @@ def _is_wanted(name: str, entry: Mapping[str, Any], settings: PreparationSetting
     return (settings.groups is None or entry["group"] in settings.groups) and (
         settings.columns is None or name in settings.columns
     )
+
+
+def _stand_ins(rows: pl.DataFrame, settings: PreparationSettings) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, other in settings.instead.items():
+        if not _width(rows, name) and _width(rows, other) and other not in found.values():
+            found[name] = other
+    return found
+
+
+def _read_by(part: Any, instead: Mapping[str, str]) -> Any:
+    """The settings of a reduction, what stands in for its vectors in their place."""
+    column = getattr(part, "column", "")
+    return part.model_copy(update={"column": instead[column]}) if column in instead else part
 
 
 def _width(rows: pl.DataFrame, name: str) -> int:

@@ -1,7 +1,7 @@
 """What all recipes share: learners fitted fold by fold on prepared rows, fused, averaged and calibrated."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -9,12 +9,13 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from flickcast.errors import UserError, nearest
+from flickcast.errors import LeftOutError, UserError, nearest
 from flickcast.metrics import measures
 from flickcast.models.calibration import Calibration, CalibrationSettings
 from flickcast.models.design import Design, Manifest, Preparation, PreparationSettings
 from flickcast.models.fusion import FUSIONS
 from flickcast.models.learners import LEARNERS, Learner
+from flickcast.models.left_out import left_out
 from flickcast.models.model import Member, Model
 from flickcast.models.reductions import Training, without_labels
 from flickcast.params import Section
@@ -43,7 +44,7 @@ class EnsembleSettings(PreparationSettings, CalibrationSettings):
     learners: dict[str, dict[str, Any]] = Field(
         min_length=1, description="name to settings; `learner` names the family where the name does not"
     )
-    fusion: Literal["non_negative", "mean", "fixed"] = "non_negative"
+    fusion: Literal["non_negative", "mean", "lambda", "fixed"] = "non_negative"
     weights: dict[str, float] = Field(
         {}, description="fixed: of each learner; of those that are there they add up to 1"
     )
@@ -57,6 +58,14 @@ class Fitted:
     member: Member
     held: Mask  # (rows,)
     unseen: Mapping[str, Values]  # by learner, (held rows,)
+    left_out: Mapping[str, str] = field(default_factory=dict)  # learners that could take no part, and why
+
+    def without(self, missing: Mapping[str, str]) -> Self:
+        """The same without some of its learners: one that another fold had to leave out is left out of all."""
+        learners = {name: learner for name, learner in self.member.learners.items() if name not in missing}
+        weights = dict.fromkeys(learners, 1 / max(1, len(learners)))
+        unseen = {name: values for name, values in self.unseen.items() if name not in missing}
+        return replace(self, member=replace(self.member, learners=learners, weights=weights), unseen=unseen)
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,8 @@ class Ensemble:
     def reads(self) -> list[str]:
         """The encoders, beside the pair, whose vectors it reads."""
         reduced = [part.column for part in self.settings.reductions.values() if hasattr(part, "column")]
-        return sorted({*self.settings.vectors, *reduced} - {"picture", "text", "words", "title"})
+        named = {*self.settings.vectors, *self.settings.instead.values(), *reduced}
+        return sorted(named - {"picture", "text", "words", "title"})
 
     @property
     def fits(self) -> int:
@@ -142,29 +152,44 @@ class Ensemble:
         training = Training(rows.filter(~held), self.seed, others)
         preparation, design = Preparation.fit(training, manifest, self.settings)
         seen = preparation.design(stopping)
-        learners = self._learners(design, training.rows, (seen, _target(stopping)), advance)
+        learners, missing = self._learners(design, training.rows, (seen, _target(stopping)), advance)
         unseen = {name: learner.predict(seen) for name, learner in learners.items()}
-        return Fitted(Member(preparation, learners, dict.fromkeys(learners, 1 / len(learners))), held, unseen)
+        return Fitted(Member(preparation, learners, dict.fromkeys(learners, 1 / len(learners))), held, unseen, missing)
 
     def _learners(
         self, design: Design, rows: pl.DataFrame, validation: tuple[Design, Values], advance: Advance
-    ) -> dict[str, Learner]:
+    ) -> tuple[dict[str, Learner], dict[str, str]]:
+        """Each fitted; and those that could take no part, with the reason."""
         weights = rows["weight"].to_numpy() if "weight" in rows.columns else None
-        learners = {}
+        learners, missing = {}, {}
         for name, numbers in self.learner_settings.items():
-            learners[name] = LEARNERS[self.kinds[name]].fit(
-                design,
-                _target(rows),
-                settings=numbers,
-                seed=self.seed,
-                threads=self.threads,
-                validation=validation,
-                weights=weights,
-            )
+            try:
+                learners[name] = LEARNERS[self.kinds[name]].fit(
+                    design,
+                    _target(rows),
+                    settings=numbers,
+                    seed=self.seed,
+                    threads=self.threads,
+                    validation=validation,
+                    weights=weights,
+                )
+            except LeftOutError as why:
+                missing[name] = str(why)
             advance(1)
-        return learners
+        self._without(missing)  # refuses where none is left
+        return learners, missing
+
+    def _without(self, missing: Mapping[str, str]) -> Self:
+        """The same recipe without the learners that could take no part."""
+        there = {name: numbers for name, numbers in self.learner_settings.items() if name not in missing}
+        if not there:
+            raise UserError(f"recipes/{self.name}.yaml: no learner can take part: {'; '.join(missing.values())}.")
+        return replace(self, learner_settings=there)
 
     def _finished(self, rows: pl.DataFrame, fitted: Sequence[Fitted]) -> tuple[Model, dict[str, Any]]:
+        missing = {name: why for one in fitted for name, why in one.left_out.items()}
+        if not missing.keys().isdisjoint(self.learner_settings):
+            return self._without(missing)._finished(rows, [one.without(missing) for one in fitted])
         target = _target(rows)
         weights = self.fused(fitted, target)
         members = [replace(one.member, weights=own) for one, own in zip(fitted, weights, strict=True)]
@@ -189,7 +214,15 @@ class Ensemble:
             for name in self.learner_settings
         }
         split = SPLITS[self.settings.folds_by]
-        return {"split": split, "rows": len(target), "learners": learners, "fused": measures(target, fused)}
+        missing = {name: why for one in fitted for name, why in one.left_out.items()}
+        absent = left_out(self.settings, [member.preparation for member in members], missing)
+        return {
+            "split": split,
+            "rows": len(target),
+            "learners": learners,
+            "fused": measures(target, fused),
+            "left_out": absent,
+        }
 
     def _held(self, rows: pl.DataFrame) -> Iterator[Mask]:
         """For each member, the rows that it is not fitted on."""

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from flickcast.errors import UserError
+
 Values = NDArray[np.float64]
 
 
@@ -21,4 +23,30 @@ def mean(predictions: Values, target: Values) -> Values:
     return np.full(predictions.shape[1], 1 / predictions.shape[1])
 
 
-FUSIONS: dict[str, Callable[[Values, Values], Values]] = {"non_negative": non_negative, "mean": mean}
+def one_lambda(predictions: Values, target: Values) -> Values:
+    """lambda and 1 - lambda, of two learners (HVLA 2024, section 3.3, equation 1), with the least mean absolute error.
+
+    The paper does not say how its lambda was found. This one is exact, not of a grid: with d the difference of the two,
+    |y - b - lambda d| = |d| |(y - b) / d - lambda|, so that a weighted median minimises the sum, which is convex.
+    """
+    if predictions.shape[1] == 1:
+        return np.ones(1)
+    if predictions.shape[1] != 2:
+        raise UserError(f"fusion: 'lambda' weighs two learners, not {predictions.shape[1]}; use non_negative or mean.")
+    first, second = predictions.T
+    apart = first != second
+    if not apart.any():
+        return mean(predictions, target)
+    lengths = (first - second)[apart]
+    wanted = (target - second)[apart] / lengths
+    order = np.argsort(wanted, kind="stable")
+    heft = np.abs(lengths[order]).cumsum()
+    share = np.clip(wanted[order][np.searchsorted(heft, heft[-1] / 2)], 0, 1)
+    return np.array([share, 1 - share])
+
+
+FUSIONS: dict[str, Callable[[Values, Values], Values]] = {
+    "non_negative": non_negative,
+    "mean": mean,
+    "lambda": one_lambda,
+}

@@ -45,7 +45,8 @@ def train(ws: Workspace) -> StageReport:
             advance,
         )
     publish_json(ws.root / "metrics" / "train.json", metrics)
-    return StageReport("train", {"labelled": rows.height, "model": metrics["final"]["model"]})
+    facts = {"labelled": rows.height, "model": metrics["final"]["model"]}
+    return StageReport("train", facts, models.notes(params.recipe, metrics["final"]["left_out"]))
 
 
 def _train_nothing(ws: Workspace, labelled: int) -> StageReport:

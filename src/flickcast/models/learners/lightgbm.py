@@ -23,6 +23,7 @@ class LightGBMSettings(Section):
     max_iterations: int = Field(600, ge=1)
     patience: int = Field(40, ge=1, description="rounds without a better validation score before it stops")
     learning_rate: float = Field(0.05, gt=0, le=1)
+    max_depth: int = Field(-1, ge=-1, description="-1: no limit")
     num_leaves: int = Field(15, ge=2)
     min_child_samples: int = Field(20, ge=1)
     feature_fraction: float = Field(0.5, gt=0, le=1)
