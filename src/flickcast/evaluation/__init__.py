@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from flickcast.errors import UserError
-from flickcast.metrics import bootstrap_interval, measures
+from flickcast.metrics import bootstrap_interval, measures, resampled
 from flickcast.params import EvaluateParams
 
 Json = dict[str, Any]
@@ -27,9 +28,9 @@ def evaluate(
             f"evaluate: {train.height} labelled posts to learn from and {test.height} to judge by are too few. "
             "Import or ingest more posts, or wait until they have matured."
         )
-    rows = _with_predictors(test.sort("post_id"), train.sort("post_id"), oracle)
+    rows = with_predictors(test, train, oracle)
     predictors = [name for name in ("model", *BASELINES, "oracle") if name in rows.columns]
-    measured = {name: _measured(rows, name, params, seed) for name in predictors}
+    measured = {name: measured_with_intervals(rows, name, params, seed) for name in predictors}
     metrics: Json = {"split": params.split, "rows": {"train": train.height, "test": test.height}, **measured}
     if {"low", "high"} <= set(rows.columns):
         metrics["model"] = {**measured["model"], "band_coverage": _coverage(rows)}
@@ -61,28 +62,27 @@ def paired_difference(
 ) -> dict[str, dict[str, float]]:
     """first minus second, per measure, with a 95 % interval from rows resampled for both alike."""
     y, a, b = (series.to_numpy() for series in (label, first, second))
-    resampled = np.random.default_rng(seed).integers(0, len(y), (rounds, len(y)))
-    samples = [_minus(measures(y[rows], a[rows]), measures(y[rows], b[rows])) for rows in resampled]
-    observed = _minus(measures(y, a), measures(y, b))
+    rows = np.random.default_rng(seed).integers(0, len(y), (rounds, len(y)))
+    of_first, of_second = resampled(y, a, rows), resampled(y, b, rows)
+    observed = measures(y, a), measures(y, b)
     return {
-        name: {
-            "difference": value,
-            "low": float(np.quantile([sample[name] for sample in samples], 0.025)),
-            "high": float(np.quantile([sample[name] for sample in samples], 0.975)),
-        }
-        for name, value in observed.items()
+        name: _difference(value - observed[1][name], of_first[name] - of_second[name])
+        for name, value in observed[0].items()
     }
 
 
-def _minus(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
-    return {name: first[name] - second[name] for name in first}
+def _difference(value: float, samples: NDArray[np.float64]) -> dict[str, float]:
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return {"difference": value, "low": float(low), "high": float(high)}
 
 
 def _mean(train: pl.DataFrame) -> float:
     return float(np.mean(train["popularity"].to_numpy()))
 
 
-def _with_predictors(test: pl.DataFrame, train: pl.DataFrame, oracle: pl.DataFrame | None) -> pl.DataFrame:
+def with_predictors(test: pl.DataFrame, train: pl.DataFrame, oracle: pl.DataFrame | None) -> pl.DataFrame:
+    """The test rows by post_id, the prediction as `model`, the baselines and, where it is known, the oracle beside."""
+    test, train = test.sort("post_id"), train.sort("post_id")
     baselines = {name: predict(test, train) for name, predict in BASELINES.items()}
     rows = test.rename({"prediction": "model"}).with_columns(**baselines)
     if oracle is None or oracle.is_empty():
@@ -90,7 +90,7 @@ def _with_predictors(test: pl.DataFrame, train: pl.DataFrame, oracle: pl.DataFra
     return rows.join(oracle.select("post_id", "oracle"), on="post_id", how="left", maintain_order="left")
 
 
-def _measured(rows: pl.DataFrame, name: str, params: EvaluateParams, seed: int) -> Json:
+def measured_with_intervals(rows: pl.DataFrame, name: str, params: EvaluateParams, seed: int) -> Json:
     """Each measure with the ends of its 95 % interval; over the rows that have this prediction."""
     known = rows.filter(pl.col(name).is_not_null())
     if known.is_empty():
