@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from flickcast.errors import LeftOutError
 from flickcast.models.reductions import REDUCTIONS, Arrays, Matrix, Reduction, ReductionSettings, Training
 from flickcast.models.reductions.vectors import scattered, vectors_in
 from flickcast.params import Section
@@ -79,9 +80,11 @@ class Design:
         )
 
     def frame(self) -> "pd.DataFrame":
-        """The same as a pandas frame, which is what both boosters take mixed types from."""
+        """Numbers and codes as a pandas frame, which is what both boosters take mixed types from; else LeftOutError."""
         import pandas as pd
 
+        if not (self.number_names or self.category_names):
+            raise LeftOutError("there is no column that it could read")
         numbers = pd.DataFrame(self.numbers, columns=self.number_names)
         return pd.concat([numbers, pd.DataFrame(self.codes, columns=self.category_names)], axis=1)
 
@@ -184,6 +187,19 @@ class Preparation:
         }
         learned = facts["numbers"], facts["categories"], facts["vocabularies"]
         return cls(*learned, reductions, facts["widths"], facts["texts"], facts["instead"])
+
+
+def stacked(first: Design, second: Design, users: pl.Series) -> Design:
+    """The rows of both, which the same preparation made; `users`: whose they are, of all of them."""
+    return Design(
+        np.concatenate([first.numbers, second.numbers]),
+        np.concatenate([first.codes, second.codes]),
+        first.number_names,
+        first.category_names,
+        {name: np.concatenate([values, second.vectors[name]]) for name, values in first.vectors.items()},
+        {name: [*values, *second.texts[name]] for name, values in first.texts.items()},
+        _equal_users(users.to_frame("user_id")),
+    )
 
 
 def _useful_threads(rows: int) -> AbstractContextManager[Any]:

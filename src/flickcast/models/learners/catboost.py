@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from flickcast.errors import LeftOutError
 from flickcast.models.design import Design
 from flickcast.params import Section
 
@@ -57,9 +58,11 @@ class CatBoost:
         validation: tuple[Design, Target] | None = None,
         weights: Target | None = None,
     ) -> Self:
-        """Fit for a number of iterations, or stop early by the validation rows."""
+        """Fit for a number of iterations, or stop early by the validation rows; LeftOutError if labels are equal."""
         import catboost
 
+        if (target == target[0]).all():
+            raise LeftOutError("all labels of its training rows are equal")
         model = catboost.CatBoostRegressor(
             **settings.model_dump(exclude={"max_iterations", "patience"}),
             iterations=iterations or settings.max_iterations,

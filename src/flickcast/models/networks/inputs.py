@@ -110,6 +110,6 @@ def _vectors(design: Design, name: str, width: int) -> tuple[NDArray[np.float32]
     """(n, width) without holes, and (n,) whether there is one."""
     given = design.vectors.get(name, np.full((design.rows, width), np.nan))
     values: NDArray[np.float32] = np.asarray(given, np.float32)
-    there: NDArray[np.bool_] = np.isfinite(values).all(axis=1)
+    there = np.all(np.isfinite(values), axis=1)
     filled = values if there.all() else np.where(there[:, None], values, np.float32(0))
     return filled, there.astype(np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from flickcast.errors import LeftOutError
 from flickcast.models.design import Design
 from flickcast.models.networks.inputs import MISSING, UNSEEN, Batch, Scaling, Shape
 from flickcast.params import Section
@@ -37,11 +38,11 @@ class NetworkSettings(Section):
     decay_per_pass: float = Field(1.0, gt=0, le=1, description="what the learning rate is multiplied by after each")
     weight_decay: float = Field(1e-4, ge=0, description="L2 on the weights, as Adam takes it")
     dropout: float = Field(0.1, ge=0, lt=1)
-    hidden: float = Field(
+    hidden_share: float = Field(
         0.01,
         ge=0,
         lt=1,
-        description="share of categories hidden in training, which teaches what to say of unknown ones",
+        description="of the categories, left out in training: it teaches what to say of unknown ones",
     )
     vectors: list[str] | None = Field(None, description="those of the recipe that it reads; null: all")
     numbers: bool = Field(True, description="whether it reads the numbers")
@@ -76,10 +77,7 @@ class NetworkLearner(ABC):
     @staticmethod
     def loss(module: "nn.Module", batch: Batch, settings: Any) -> "torch.Tensor":
         """Mean squared error of the standardised label, rows in their weights."""
-        error: torch.Tensor = (module(batch) - batch.target) ** 2
-        if batch.weights is None:
-            return error.mean()
-        return (error * batch.weights).sum() / batch.weights.sum().clamp(min=TINY)
+        return weighted_mean((module(batch) - batch.target) ** 2, batch.weights)
 
     @staticmethod
     def batches(data: Batch, settings: Any, generator: "torch.Generator") -> "Iterator[torch.Tensor]":
@@ -111,10 +109,15 @@ class NetworkLearner(ABC):
         validation: tuple[Design, Target] | None = None,
         weights: Target | None = None,
     ) -> Self:
-        """Fit for a number of passes, or stop early by the mean absolute error of the validation rows."""
+        """Fit for a number of passes, or stop early by the mean absolute error of the validation rows.
+
+        LeftOutError where the design has nothing that the settings say it reads.
+        """
         import torch
 
         design = _read(design, settings)
+        if not design.names:
+            raise LeftOutError("there is nothing that it could read")
         scaling = Scaling.fit(design)
         centre = float(target.mean()), float(target.std()) if target.std() > TINY else 1.0
         data = _with_target(scaling.batch(design), target, centre, weights)
@@ -157,7 +160,7 @@ class NetworkLearner(ABC):
             module.train()
             for positions in cls.batches(data, settings, generator):
                 optimiser.zero_grad()
-                cls.loss(module, _hidden(data.take(positions), settings.hidden, generator), settings).backward()
+                cls.loss(module, _hidden(data.take(positions), settings.hidden_share, generator), settings).backward()
                 optimiser.step()
             schedule.step()
             error = _error(module, held, centre)
@@ -211,6 +214,13 @@ class NetworkLearner(ABC):
         module.load_state_dict(arrays)
         module.eval()
         return cls(module, scaling, tuple(facts["centre"]), settings, facts["passes"], facts["importances"])
+
+
+def weighted_mean(errors: "torch.Tensor", weights: "torch.Tensor | None") -> "torch.Tensor":
+    """Of (b,) errors, in the weights (b,) of their rows where these have any."""
+    if weights is None:
+        return errors.mean()
+    return (errors * weights).sum() / weights.sum().clamp(min=TINY)
 
 
 def _read(design: Design, settings: NetworkSettings) -> Design:

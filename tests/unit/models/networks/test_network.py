@@ -9,6 +9,7 @@ import torch
 from planted import Target, planted, without
 from torch import nn
 
+from flickcast.errors import LeftOutError
 from flickcast.models.design import Design
 from flickcast.models.networks.inputs import Batch, Scaling, Shape
 from flickcast.models.networks.network import NetworkLearner, NetworkSettings
@@ -148,13 +149,18 @@ def test_equal_labels_give_that_label(label: float) -> None:
     np.testing.assert_allclose(fitted.predict(DESIGN), label, atol=0.2)
 
 
-@pytest.mark.parametrize("missing", [["numbers"], ["codes"], ["vectors"], ["numbers", "codes", "vectors"]])
+@pytest.mark.parametrize("missing", [["numbers"], ["codes"], ["vectors"], ["codes", "vectors"]])
 def test_whole_parts_may_be_missing(missing: list[str]) -> None:
     design = without(DESIGN, *missing)
     fitted = fit(design)
     loaded = Small.from_bytes(fitted.to_bytes())
     assert np.isfinite(fitted.predict(design)).all()
     np.testing.assert_array_equal(loaded.predict(design), fitted.predict(design))
+
+
+def test_nothing_to_read_is_one_sentence() -> None:
+    with pytest.raises(LeftOutError, match="nothing that it could read"):
+        fit(own={"vectors": [], "numbers": False, "categories": False})
 
 
 def test_constant_infinite_and_huge_columns_do_no_harm() -> None:
@@ -174,7 +180,7 @@ def test_unknown_category_is_taken_for_a_usual_one() -> None:
     """The training rows have no rare category, so nothing but hiding some teaches what to say of one."""
     codes = np.maximum(DESIGN.codes, 1)
     alone = without(replace(DESIGN, codes=codes), "numbers", "vectors")
-    fitted = fit(alone, target=4.0 * codes[:, 0], iterations=60, own={"hidden": 0.1})
+    fitted = fit(alone, target=4.0 * codes[:, 0], iterations=60, own={"hidden_share": 0.1})
     new = replace(alone.take(np.arange(2)), codes=np.array([[0], [99]], np.int32))
     np.testing.assert_allclose(fitted.predict(new), 4.0 * codes.mean(), atol=2.5)
 
