@@ -80,5 +80,6 @@ LEARNERS = _Learners(
     {
         "catboost": "learners.catboost:CatBoost",
         "lightgbm": "learners.lightgbm:LightGBM",
+        "ridge": "learners.ridge:Ridge",
     }
 )
