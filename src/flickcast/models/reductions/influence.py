@@ -42,7 +42,7 @@ class Influence:
         finite = np.isfinite(values)
         if finite.sum() < 2:
             return None
-        centres = _centres(values[finite], weights[finite], settings.levels, training.seed)
+        centres = centres_of(values[finite], weights[finite], settings.levels, training.seed)
         made = cls(name, settings.column, centres)
         return made, made.transform(training.rows)
 
@@ -75,8 +75,8 @@ def _values(rows: pl.DataFrame, column: str) -> NDArray[np.float64]:
     return rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def _centres(values: NDArray[np.float64], weights: NDArray[np.int64], levels: int, seed: int) -> NDArray[np.float64]:
-    """k-means of the distinct values: the same as of all of them, and no order of rows in it."""
+def centres_of(values: NDArray[np.float64], weights: NDArray[np.int64], levels: int, seed: int) -> NDArray[np.float64]:
+    """k-means of the distinct values (n,), ascending: the same as of all of them, and no order of rows in it."""
     from sklearn.cluster import KMeans
 
     if levels >= len(values):
