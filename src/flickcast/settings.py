@@ -1,6 +1,7 @@
 """Secrets and addresses: read from the environment when asked for, never stored, never shown."""
 
 import os
+import sys
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -24,6 +25,11 @@ class Settings(BaseSettings):
     clock_speed: float = Field(1.0, ge=1, le=1e6, description="rehearsals on the simulated service: waits pass faster")
     state_folder: Path | None = Field(
         None, description="what runs of one key share; $XDG_STATE_HOME/flickcast if unset"
+    )
+
+    autogluon_python: Path = Field(
+        Path(sys.prefix).parent / ".venv-autogluon" / "bin" / "python",
+        description="the Python of AutoGluon's own environment; where `make autogluon` makes it if unset",
     )
 
     @field_validator("state_folder", mode="before")

@@ -4,23 +4,38 @@ from typing import Any
 
 import numpy as np
 import pytest
+from autogluon_here import skip_without_autogluon
 from planted import planted, without
 
 from flickcast.errors import LeftOutError
 from flickcast.models.design import Design
-from flickcast.models.learners import LEARNERS, Learner
+from flickcast.models.learners import LEARNERS, NEVER_SAVED, Learner
 
 ROWS = 400
 DESIGN, TARGET = planted(ROWS)
 PARTS = ("numbers", "codes", "vectors", "texts")
 # Numbers that learn from 400 rows in seconds, where a learner's own are made for many more.
-QUICK: dict[str, dict[str, Any]] = {}
+QUICK: dict[str, dict[str, Any]] = {
+    "autogluon": {"time_limit": 20, "presets": "medium_quality", "included_model_types": ["GBM"]},
+}
 SEEDLESS = {"ridge"}
 
 
-@pytest.fixture(params=sorted(LEARNERS))
+SLOW = {"autogluon"}  # its Python starts anew for each fit and each prediction
+
+
+@pytest.fixture(params=[pytest.param(one, marks=[pytest.mark.slow] * (one in SLOW)) for one in sorted(LEARNERS)])
 def name(request: pytest.FixtureRequest) -> str:
+    if request.param == "autogluon":
+        skip_without_autogluon()
     return str(request.param)
+
+
+@pytest.fixture
+def saved(name: str) -> str:
+    if name in NEVER_SAVED:
+        pytest.skip(f"{name} has no stored form that holds data alone")
+    return name
 
 
 def fit(name: str, seed: int = 0, design: Design = DESIGN, target: Any = TARGET, **how: Any) -> Learner:
@@ -30,17 +45,17 @@ def fit(name: str, seed: int = 0, design: Design = DESIGN, target: Any = TARGET,
     return learner.fit(design, target, settings=settings, seed=seed, threads=1, **how)
 
 
-def test_same_seed_gives_same_bytes(name: str) -> None:
-    assert fit(name).to_bytes() == fit(name).to_bytes()
+def test_same_seed_gives_same_bytes(saved: str) -> None:
+    assert fit(saved).to_bytes() == fit(saved).to_bytes()
 
 
-def test_other_seed_gives_another_model(name: str) -> None:
-    assert (fit(name).to_bytes() == fit(name, seed=1).to_bytes()) == (name in SEEDLESS)
+def test_other_seed_gives_another_model(saved: str) -> None:
+    assert (fit(saved).to_bytes() == fit(saved, seed=1).to_bytes()) == (saved in SEEDLESS)
 
 
-def test_loaded_learner_is_the_saved_one(name: str) -> None:
-    fitted = fit(name)
-    loaded = LEARNERS[name].from_bytes(fitted.to_bytes())
+def test_loaded_learner_is_the_saved_one(saved: str) -> None:
+    fitted = fit(saved)
+    loaded = LEARNERS[saved].from_bytes(fitted.to_bytes())
     np.testing.assert_array_equal(fitted.predict(DESIGN), loaded.predict(DESIGN))
     assert (loaded.iterations, loaded.importances()) == (fitted.iterations, fitted.importances())
 

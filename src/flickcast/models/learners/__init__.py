@@ -76,8 +76,11 @@ class _Learners(Mapping[str, type[Learner]]):
         return len(self._places)
 
 
+# Their stored form executes when it is loaded: for comparisons alone, no model of ours holds one.
+NEVER_SAVED = frozenset({"autogluon"})
 LEARNERS = _Learners(
     {
+        "autogluon": "learners.autogluon:AutoGluon",
         "catboost": "learners.catboost:CatBoost",
         "lightgbm": "learners.lightgbm:LightGBM",
         "ridge": "learners.ridge:Ridge",
