@@ -17,6 +17,7 @@ from flickcast.models.fusion import FUSIONS
 from flickcast.models.learners import LEARNERS, Learner
 from flickcast.models.left_out import left_out
 from flickcast.models.model import Member, Model
+from flickcast.models.pseudo import PseudoLabels, PseudoSettings, Source, candidates, opinions, refined
 from flickcast.models.reductions import Training, without_labels
 from flickcast.params import Section
 from flickcast.splits import newest_share, random_folds, user_folds
@@ -48,7 +49,20 @@ class EnsembleSettings(PreparationSettings, CalibrationSettings):
     weights: dict[str, float] = Field(
         {}, description="fixed: of each learner; of those that are there they add up to 1"
     )
+    pseudo: PseudoSettings | None = Field(None, description="posts without a label that teach as well; null: none")
     drop_first: list[str] = Field([], description="learners to leave out, in this order, where time is short")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What one member is fitted on and what stops it, also as its learners see it."""
+
+    held: Mask  # (all rows,)
+    rows: pl.DataFrame  # that it is fitted on
+    stopping: pl.DataFrame  # the held ones
+    preparation: Preparation
+    design: Design  # of `rows`
+    seen: Design  # of `stopping`
 
 
 @dataclass(frozen=True)
@@ -105,8 +119,10 @@ class Ensemble:
 
     @property
     def fits(self) -> int:
-        """How many learners one `fit` fits, for a progress bar."""
-        return (1 if self.settings.folds_by == "newest" else self.settings.folds) * len(self.learner_settings)
+        """How many learners one `fit` fits at most, for a progress bar."""
+        pseudo = self.settings.pseudo
+        times = 1 if pseudo is None else 1 + pseudo.inner_folds + pseudo.rounds
+        return (1 if self.settings.folds_by == "newest" else self.settings.folds) * len(self.learner_settings) * times
 
     def fit(
         self,
@@ -125,12 +141,25 @@ class Ensemble:
         to quote are those of `evaluate`, on posts that the holdout model never met. Averaging the folds' members did
         as well on SMPD-Video (SRC 0.697) as averaging four refits with different seeds (0.694), at no further cost.
         """
-        rows = self.chosen(rows)
-        fitted = [self._fitted(rows, held, manifest, advance, context) for held in self._held(rows)]
-        return self._finished(rows, fitted)
+        folds = (self._fold(rows, held, manifest, context) for held in self._held(rows, self.settings.folds))
+        further = None if self.settings.pseudo is None else candidates(pool, rows, self.settings.pseudo.days)
+        left = self.fits
+
+        def counted(fits: int) -> None:
+            nonlocal left
+            left -= fits
+            advance(fits)
+
+        if further is None:
+            fitted, report = [self._taught(fold, counted) for fold in folds], dict[str, Any]()
+        else:
+            fitted, report = self._refined(rows, list(folds), further, manifest, counted)
+        advance(left)  # of rounds that were not needed
+        model, metrics = self._finished(rows, fitted)
+        return model, {**metrics, **report}
 
     def chosen(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The training rows that are learnt from: all of them."""
+        """Of the rows that a member may be fitted on, those that it is: all of them. Held rows are not chosen from."""
         return rows
 
     def fused(self, fitted: Sequence[Fitted], target: Values) -> list[Mapping[str, float]]:
@@ -143,34 +172,75 @@ class Ensemble:
         weights = FUSIONS[self.settings.fusion](unseen, known)
         return [dict(zip(names, weights.tolist(), strict=True))] * len(fitted)
 
-    def _fitted(
-        self, rows: pl.DataFrame, held: Mask, manifest: Manifest, advance: Advance, context: pl.DataFrame | None
-    ) -> Fitted:
-        """Everything fitted, vocabularies and components too, sees the training folds alone; the held fold stops it."""
+    def _fold(self, rows: pl.DataFrame, held: Mask, manifest: Manifest, context: pl.DataFrame | None) -> Fold:
+        """Everything fitted, vocabularies and components too, sees the training folds alone."""
         stopping = rows.filter(held)
         others = None if context is None else pl.concat([without_labels(stopping), context], how="diagonal")
-        training = Training(rows.filter(~held), self.seed, others)
+        training = Training(self.chosen(rows.filter(~held)), self.seed, others)
         preparation, design = Preparation.fit(training, manifest, self.settings)
-        seen = preparation.design(stopping)
-        learners, missing = self._learners(design, training.rows, (seen, _target(stopping)), advance)
-        unseen = {name: learner.predict(seen) for name, learner in learners.items()}
-        return Fitted(Member(preparation, learners, dict.fromkeys(learners, 1 / len(learners))), held, unseen, missing)
+        return Fold(held, training.rows, stopping, preparation, design, preparation.design(stopping))
+
+    def _taught(self, fold: Fold, advance: Advance, further: PseudoLabels | None = None) -> Fitted:
+        """The member of a fold; the held rows stop its learners."""
+        learners, missing = self._learners(fold, advance, further)
+        unseen = {name: learner.predict(fold.seen) for name, learner in learners.items()}
+        member = Member(fold.preparation, learners, dict.fromkeys(learners, 1 / len(learners)))
+        return Fitted(member, fold.held, unseen, missing)
+
+    def _refined(
+        self, rows: pl.DataFrame, folds: Sequence[Fold], pool: pl.DataFrame, manifest: Manifest, advance: Advance
+    ) -> tuple[list[Fitted], dict[str, Any]]:
+        """The members once posts of the pool taught them as well, if that is better; and what each round brought."""
+        first = [self._taught(fold, advance) for fold in folds]
+        sources = [self._source(fold, pool, manifest, advance) for fold in folds]
+        fitted, report = refined(
+            folds,
+            first,
+            sources,
+            self.settings.pseudo,
+            lambda fold, labels: self._taught(fold, advance, labels),
+            lambda said: self._error(rows, said),
+        )
+        return list(fitted), {"pseudo": {"pool": pool.height, **report}}
+
+    def _source(self, fold: Fold, pool: pl.DataFrame, manifest: Manifest, advance: Advance) -> Source:
+        """The posts that a fold may label: where folds are by user, none of its held users, whose labels they know."""
+        held_users = fold.stopping["user_id"].implode()
+        posts = pool.filter(~pl.col("user_id").is_in(held_users)) if self.settings.folds_by == "user" else pool
+        others = list(self._inner(fold, manifest, advance))
+        said, unseen = (
+            np.hstack([opinions(one.learners.values(), one.preparation.design(part)) for one in others])
+            if others
+            else np.empty((part.height, 0))
+            for part in (posts, fold.stopping)
+        )
+        return Source(posts, fold.preparation.design(posts), said, unseen)
+
+    def _inner(self, fold: Fold, manifest: Manifest, advance: Advance) -> Iterator[Member]:
+        """Members fitted on parts of what the fold's own is fitted on."""
+        count = self.settings.pseudo.inner_folds
+        if count and fold.rows["user_id"].n_unique() >= MIN_USERS:
+            for held in self._held(fold.rows, count):
+                yield self._taught(self._fold(fold.rows, held, manifest, None), advance).member
 
     def _learners(
-        self, design: Design, rows: pl.DataFrame, validation: tuple[Design, Values], advance: Advance
+        self, fold: Fold, advance: Advance, further: PseudoLabels | None
     ) -> tuple[dict[str, Learner], dict[str, str]]:
         """Each fitted; and those that could take no part, with the reason."""
-        weights = rows["weight"].to_numpy() if "weight" in rows.columns else None
+        design, target = fold.design, _target(fold.rows)
+        weights = fold.rows["weight"].to_numpy() if "weight" in fold.rows.columns else None
+        if further is not None:
+            design, target, weights = further.joined(fold.rows, design, target, weights)
         learners, missing = {}, {}
         for name, numbers in self.learner_settings.items():
             try:
                 learners[name] = LEARNERS[self.kinds[name]].fit(
                     design,
-                    _target(rows),
+                    target,
                     settings=numbers,
                     seed=self.seed,
                     threads=self.threads,
-                    validation=validation,
+                    validation=(fold.seen, _target(fold.stopping)),
                     weights=weights,
                 )
             except LeftOutError as why:
@@ -190,17 +260,24 @@ class Ensemble:
         missing = {name: why for one in fitted for name, why in one.left_out.items()}
         if not missing.keys().isdisjoint(self.learner_settings):
             return self._without(missing)._finished(rows, [one.without(missing) for one in fitted])
-        target = _target(rows)
-        weights = self.fused(fitted, target)
+        weights, fused = self._blended(rows, fitted)
         members = [replace(one.member, weights=own) for one, own in zip(fitted, weights, strict=True)]
-        order = np.concatenate([np.flatnonzero(one.held) for one in fitted])
-        known = rows[order]
-        fused = np.concatenate(
-            [sum(own[name] * one.unseen[name] for name in own) for one, own in zip(fitted, weights, strict=True)]
-        )
+        known = _unseen_rows(rows, fitted)
         calibration = Calibration.fit(known, fused, _target(known), self.settings)
         model = Model.assemble(self.name, self.kinds, members, calibration)
         return model, self._metrics(_target(known), fitted, fused, members)
+
+    def _blended(self, rows: pl.DataFrame, fitted: Sequence[Fitted]) -> tuple[list[Mapping[str, float]], Values]:
+        """The weights of each member, and what they make of its held rows, fold by fold."""
+        weights = self.fused(fitted, _target(rows))
+        parts = zip(fitted, weights, strict=True)
+        return weights, np.concatenate([sum(own[name] * one.unseen[name] for name in own) for one, own in parts])
+
+    def _error(self, rows: pl.DataFrame, fitted: Sequence[Fitted]) -> float:
+        """Mean absolute error of the rows that were held."""
+        missing = {name: why for one in fitted for name, why in one.left_out.items()}
+        _, fused = self._without(missing)._blended(rows, [one.without(missing) for one in fitted])
+        return float(np.abs(_target(_unseen_rows(rows, fitted)) - fused).mean())
 
     def _metrics(
         self, target: Values, fitted: Sequence[Fitted], fused: Values, members: Sequence[Member]
@@ -224,7 +301,7 @@ class Ensemble:
             "left_out": absent,
         }
 
-    def _held(self, rows: pl.DataFrame) -> Iterator[Mask]:
+    def _held(self, rows: pl.DataFrame, count: int) -> Iterator[Mask]:
         """For each member, the rows that it is not fitted on."""
         users = rows["user_id"].n_unique()
         if users < MIN_USERS:
@@ -236,11 +313,15 @@ class Ensemble:
             yield newest_share(rows, self.settings.held).to_numpy()
             return
         if self.settings.folds_by == "user":
-            folds = user_folds(rows["user_id"], min(self.settings.folds, users), self.seed).to_numpy()
+            folds = user_folds(rows["user_id"], min(count, users), self.seed).to_numpy()
         else:
-            folds = random_folds(rows["post_id"], min(self.settings.folds, rows.height), self.seed).to_numpy()
+            folds = random_folds(rows["post_id"], min(count, rows.height), self.seed).to_numpy()
         for fold in range(folds.max() + 1):
             yield folds == fold
+
+
+def _unseen_rows(rows: pl.DataFrame, fitted: Sequence[Fitted]) -> pl.DataFrame:
+    return rows[np.concatenate([np.flatnonzero(one.held) for one in fitted])]
 
 
 def _target(rows: pl.DataFrame) -> Values:
