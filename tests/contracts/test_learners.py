@@ -16,6 +16,7 @@ DESIGN, TARGET = planted(ROWS)
 PARTS = ("numbers", "codes", "vectors", "texts")
 # Numbers that learn from 400 rows in seconds, where a learner's own are made for many more.
 QUICK: dict[str, dict[str, Any]] = {
+    "autoencoder": {"batch_size": 64, "first_passes": 20, "first_batch_size": 64, "code": 32},
     "autogluon": {"time_limit": 20, "presets": "medium_quality", "included_model_types": ["GBM"]},
 }
 SEEDLESS = {"ridge"}

@@ -81,6 +81,7 @@ NEVER_SAVED = frozenset({"autogluon"})
 LEARNERS = _Learners(
     {
         "autogluon": "learners.autogluon:AutoGluon",
+        "autoencoder": "networks.autoencoder:Autoencoder",
         "catboost": "learners.catboost:CatBoost",
         "lightgbm": "learners.lightgbm:LightGBM",
         "ridge": "learners.ridge:Ridge",
