@@ -83,6 +83,7 @@ LEARNERS = _Learners(
         "autogluon": "learners.autogluon:AutoGluon",
         "autoencoder": "networks.autoencoder:Autoencoder",
         "catboost": "learners.catboost:CatBoost",
+        "ding": "networks.ding:Ding",
         "lightgbm": "learners.lightgbm:LightGBM",
         "ridge": "learners.ridge:Ridge",
     }

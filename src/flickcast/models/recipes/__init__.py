@@ -2,5 +2,6 @@
 
 from flickcast.models.ensemble import Ensemble
 from flickcast.models.recipes.champion import Champion
+from flickcast.models.recipes.ding2019 import Ding2019
 
-RECIPES: dict[str, type[Ensemble]] = {"champion": Champion}
+RECIPES: dict[str, type[Ensemble]] = {"champion": Champion, "ding2019": Ding2019}

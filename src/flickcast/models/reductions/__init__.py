@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from flickcast.models.reductions.age import Age, AgeSettings
 from flickcast.models.reductions.clusters import Clusters, ClusterSettings
 from flickcast.models.reductions.influence import Influence, InfluenceSettings
 from flickcast.models.reductions.nearest import Nearest, NearestSettings
@@ -27,7 +28,8 @@ ReductionSettings = Annotated[
     | UserTagSettings
     | UserPlaceSettings
     | ClusterSettings
-    | InfluenceSettings,
+    | InfluenceSettings
+    | AgeSettings,
     Field(discriminator="kind"),
 ]
 
@@ -40,4 +42,5 @@ REDUCTIONS: dict[str, type[Reduction]] = {
     "user_places": UserItems,
     "clusters": Clusters,
     "influence": Influence,
+    "age": Age,
 }
