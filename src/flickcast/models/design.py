@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flickcast.errors import LeftOutError
+from flickcast.models.classes import class_groups, class_values
 from flickcast.models.reductions import REDUCTIONS, Arrays, Matrix, Reduction, ReductionSettings, Training
+from flickcast.models.reductions.owners import NO_SALT, salt_of
 from flickcast.models.reductions.vectors import scattered, vectors_in
 from flickcast.params import Section
 
@@ -31,6 +33,9 @@ class PreparationSettings(Section):
 
     groups: list[str] | None = Field(None, description="feature groups it reads; null: all that are made")
     columns: list[str] | None = Field(None, description="of these groups, the columns it reads; null: all")
+    classes: list[str] = Field(
+        [], description="further categories: user_id, is_public, posted_hour, posted_weekday, posted_month, or numbers"
+    )
     rare_below: int = Field(5, ge=1, description="a category seen in fewer posts has no code of its own")
     vectors: list[str] = Field([], description="read whole: picture, text, or an encoder such as RN101-picture")
     instead: dict[str, str] = Field(
@@ -100,6 +105,7 @@ class Preparation:
     widths: Mapping[str, int] = field(default_factory=dict)  # of vectors that are read whole
     texts: Sequence[str] = ()
     instead: Mapping[str, str] = field(default_factory=dict)  # encoder to the one that stands in for it
+    salt: str = ""  # of the numbers that stand for users, in hexadecimal
 
     @classmethod
     def fit(cls, training: Training, manifest: Manifest, settings: PreparationSettings) -> tuple[Self, Design]:
@@ -110,6 +116,7 @@ class Preparation:
         """
         wanted = {name: entry for name, entry in manifest.items() if _is_wanted(name, entry, settings)}
         numbers, categories = _groups(wanted, "number"), _groups(wanted, "category")
+        categories |= class_groups(training.rows, settings.classes, manifest)
         instead = _stand_ins(training.rows, settings)
         with _useful_threads(training.rows.height):
             fitted = {
@@ -117,11 +124,14 @@ class Preparation:
                 for name, part in sorted(settings.reductions.items())
                 if (found := REDUCTIONS[part.kind].fit(training, name, _read_by(part, instead))) is not None
             }
-        vocabularies = {name: _frequent(training.rows[name], settings.rare_below) for name in categories}
+        salt = salt_of(training.rows["user_id"], training.seed) if "user_id" in categories else NO_SALT
+        vocabularies = {
+            name: _frequent(class_values(training.rows, name, salt), settings.rare_below) for name in categories
+        }
         reductions = {name: reduction for name, (reduction, _) in fitted.items()}
         widths = {name: width for name in settings.vectors if (width := _width(training.rows, instead.get(name, name)))}
         texts = [name for name in settings.texts if name in training.rows.columns]
-        made = cls(numbers, categories, vocabularies, reductions, widths, texts, instead)
+        made = cls(numbers, categories, vocabularies, reductions, widths, texts, instead, salt.tobytes().hex())
         return made, made._design(training.rows, {name: columns for name, (_, columns) in fitted.items()})
 
     def design(self, rows: pl.DataFrame) -> Design:
@@ -131,7 +141,8 @@ class Preparation:
 
     def _design(self, rows: pl.DataFrame, reduced: Mapping[str, Matrix]) -> Design:
         numbers = [_number(rows, name) for name in self.number_groups]
-        codes = [_codes(rows, name, self.vocabularies[name]) for name in self.category_groups]
+        salt = np.frombuffer(bytes.fromhex(self.salt), np.uint8)
+        codes = [_codes(class_values(rows, name, salt), self.vocabularies[name]) for name in self.category_groups]
         coded = {name: part for name, part in self.reductions.items() if part.makes_codes}
         numeric = {name: part for name, part in self.reductions.items() if not part.makes_codes}
         codes += [np.nan_to_num(reduced[name], nan=MISSING_CODE).astype(np.int32) for name in coded]
@@ -171,6 +182,7 @@ class Preparation:
             "widths": dict(self.widths),
             "texts": list(self.texts),
             "instead": dict(self.instead),
+            "salt": self.salt,
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -186,7 +198,7 @@ class Preparation:
             for name, part in sorted(facts["reductions"].items())
         }
         learned = facts["numbers"], facts["categories"], facts["vocabularies"]
-        return cls(*learned, reductions, facts["widths"], facts["texts"], facts["instead"])
+        return cls(*learned, reductions, facts["widths"], facts["texts"], facts["instead"], facts["salt"])
 
 
 def stacked(first: Design, second: Design, users: pl.Series) -> Design:
@@ -260,13 +272,11 @@ def _number(rows: pl.DataFrame, name: str) -> NDArray[np.float32]:
     return rows[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
 
 
-def _codes(rows: pl.DataFrame, name: str, vocabulary: list[str]) -> NDArray[np.int32]:
+def _codes(values: pl.Series, vocabulary: list[str]) -> NDArray[np.int32]:
     """1, 2, ... for the values of the vocabulary, 0 for any other, -1 for none."""
-    if name not in rows.columns:
-        return np.full(rows.height, MISSING_CODE, np.int32)
     codes = {value: code for code, value in enumerate(vocabulary, start=1)}
-    coded = rows[name].replace_strict(codes, default=OTHER_CODE, return_dtype=pl.Int32)
-    return pl.select(pl.when(rows[name].is_null()).then(MISSING_CODE).otherwise(coded)).to_series().to_numpy()
+    coded = values.replace_strict(codes, default=OTHER_CODE, return_dtype=pl.Int32)
+    return pl.select(pl.when(values.is_null()).then(MISSING_CODE).otherwise(coded)).to_series().to_numpy()
 
 
 def _side_by_side(columns: list[Any], rows: int, kind: type[np.generic]) -> NDArray[Any]:

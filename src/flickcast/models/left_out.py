@@ -9,6 +9,7 @@ LeftOut = dict[str, Any]
 SENTENCES = {
     "groups": "feature groups without a column in the matrix",
     "columns": "columns that are not in the matrix",
+    "classes": "categories that no training post has",
     "vectors": "vectors that no training post has",
     "reductions": "reductions without input",
 }
@@ -26,6 +27,7 @@ def left_out(
     named: dict[str, Sequence[str]] = {
         "groups": [name for name in settings.groups or [] if name not in columns.values()],
         "columns": [name for name in settings.columns or [] if name not in columns],
+        "classes": [name for name in settings.classes if name not in columns],
         "vectors": [name for name in settings.vectors if name not in columns],
         "reductions": [name for name in settings.reductions if not any(name in one.reductions for one in preparations)],
     }

@@ -11,7 +11,7 @@ def gather(
     """One row per post of the matrix (with labels: per labelled one), by post_id.
 
     Adds user_id, posted_at, known_at (when the post was there to be read), title, `words` (title and tags as one text),
-    tags, latitude and longitude, each column of `vectors`; with labels popularity and label_known_at.
+    tags, is_public, latitude and longitude, each column of `vectors`; with labels popularity and label_known_at.
     """
     tags = pl.col("tags").list.join(" ")
     places = [name for name in ("latitude", "longitude") if name not in matrix.columns]
@@ -21,6 +21,7 @@ def gather(
         "posted_at",
         "title",
         "tags",
+        "is_public",
         *places,
         known_at=pl.max_horizontal("posted_at", "first_seen_at"),
         words=pl.concat_str("title", tags, separator=" ", ignore_nulls=True),

@@ -10,6 +10,9 @@ Salt = NDArray[np.uint8]
 SALT_BYTES = 16  # what blake2b takes
 
 
+NO_SALT: Salt = np.empty(0, np.uint8)  # where nothing stands for users
+
+
 def salt_of(user_ids: pl.Series, seed: int) -> Salt:
     """16 bytes from the seed and who is learnt from: other bytes in another model, whatever the order of the rows."""
     names = "\n".join(user_ids.unique().sort())
