@@ -35,7 +35,7 @@ def train(
     `holdout` learns from the oldest 80 % of the labelled posts alone, to be judged on the newest 20 %; `final`, the
     one to be used, from all of them. Pseudo-labels may go to posts that have no label, of `holdout` to the newest 20 %.
     """
-    steps = recipe_of(params.recipe, recipe, seed, params.threads)
+    steps = recipe_of(params.recipe, recipe, seed, params.threads).to_save()
     everything = gather(matrix, posts, vectors)
     rows = gather(matrix, posts, vectors, labels)
     oldest, _ = time_split(rows)
@@ -52,7 +52,7 @@ def train(
 
 def fits(recipe: Mapping[str, Any], params: TrainParams) -> int:
     """How often `train` will call `advance(1)`."""
-    return 2 * recipe_of(params.recipe, recipe, 0, params.threads).fits
+    return 2 * recipe_of(params.recipe, recipe, 0, params.threads).to_save().fits
 
 
 def load(folder: Path) -> Model:

@@ -14,7 +14,7 @@ from flickcast.metrics import measures
 from flickcast.models.calibration import Calibration, CalibrationSettings
 from flickcast.models.design import Design, Manifest, Preparation, PreparationSettings
 from flickcast.models.fusion import FUSIONS
-from flickcast.models.learners import LEARNERS, Learner
+from flickcast.models.learners import LEARNERS, NEVER_SAVED, Learner
 from flickcast.models.left_out import left_out
 from flickcast.models.model import Member, Model
 from flickcast.models.pseudo import PseudoLabels, PseudoSettings, Source, candidates, opinions, refined
@@ -26,6 +26,7 @@ Advance = Callable[[int], None]
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 MIN_USERS = 2
+UNSAVED = "no saved model may hold it, as its stored form executes when it is loaded; `flickcast compare` has it"
 # Said beside the figures, which are a little too good.
 SPLITS = {
     "user": "folds by user; rounds and weights chosen on the same folds; features know the user's own earlier labels",
@@ -109,6 +110,10 @@ class Ensemble:
     def kinds(self) -> dict[str, str]:
         """The family of each learner by its name in the recipe."""
         return {name: _kind(name, self.settings.learners[name]) for name in self.learner_settings}
+
+    def to_save(self) -> Self:
+        """The recipe for a model that will be saved: without learners that have no stored form."""
+        return self._without({name: UNSAVED for name, kind in self.kinds.items() if kind in NEVER_SAVED})
 
     @property
     def reads(self) -> list[str]:
@@ -264,7 +269,7 @@ class Ensemble:
         members = [replace(one.member, weights=own) for one, own in zip(fitted, weights, strict=True)]
         known = _unseen_rows(rows, fitted)
         calibration = Calibration.fit(known, fused, _target(known), self.settings)
-        model = Model.assemble(self.name, self.kinds, members, calibration)
+        model = Model(self.name, self.kinds, members, calibration)
         return model, self._metrics(_target(known), fitted, fused, members)
 
     def _blended(self, rows: pl.DataFrame, fitted: Sequence[Fitted]) -> tuple[list[Mapping[str, float]], Values]:
@@ -292,7 +297,8 @@ class Ensemble:
         }
         split = SPLITS[self.settings.folds_by]
         missing = {name: why for one in fitted for name, why in one.left_out.items()}
-        absent = left_out(self.settings, [member.preparation for member in members], missing)
+        unsaved = {name: UNSAVED for name in self.settings.learners if name not in {*self.learner_settings, *missing}}
+        absent = left_out(self.settings, [member.preparation for member in members], unsaved | missing)
         return {
             "split": split,
             "rows": len(target),

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,16 +68,15 @@ class Model:
     kinds: Mapping[str, str]  # of the learners, by their names in the recipe
     members: Sequence[Member]
     calibration: Calibration
-    files: Mapping[str, bytes]
+    stored: Mapping[str, bytes] | None = None  # the files that it was loaded from
 
-    @classmethod
-    def assemble(
-        cls, recipe: str, kinds: Mapping[str, str], members: Sequence[Member], calibration: Calibration
-    ) -> Self:
-        """A model of fitted members, with the files it will be saved as."""
-        parts = enumerate(members, start=1)
-        files = {f"{number}-{file}": content for number, part in parts for file, content in part.files().items()}
-        return cls(recipe, kinds, members, calibration, files)
+    @cached_property
+    def files(self) -> Mapping[str, bytes]:
+        """What it is saved as, file name to content; UserError where a learner has no stored form."""
+        if self.stored is not None:
+            return self.stored
+        parts = enumerate(self.members, start=1)
+        return {f"{number}-{file}": content for number, part in parts for file, content in part.files().items()}
 
     @property
     def name(self) -> str:
