@@ -85,6 +85,7 @@ LEARNERS = _Learners(
         "catboost": "learners.catboost:CatBoost",
         "ding": "networks.ding:Ding",
         "lightgbm": "learners.lightgbm:LightGBM",
+        "ppcl": "networks.ppcl:PPCL",
         "ridge": "learners.ridge:Ridge",
     }
 )
