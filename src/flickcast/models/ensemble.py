@@ -46,7 +46,7 @@ class EnsembleSettings(PreparationSettings, CalibrationSettings):
     learners: dict[str, dict[str, Any]] = Field(
         min_length=1, description="name to settings; `learner` names the family where the name does not"
     )
-    fusion: Literal["non_negative", "mean", "lambda", "fixed"] = "non_negative"
+    fusion: Literal["non_negative", "simplex", "mean", "lambda", "fixed"] = "non_negative"
     weights: dict[str, float] = Field(
         {}, description="fixed: of each learner; of those that are there they add up to 1"
     )
@@ -147,7 +147,7 @@ class Ensemble:
         as well on SMPD-Video (SRC 0.697) as averaging four refits with different seeds (0.694), at no further cost.
         """
         folds = (self._fold(rows, held, manifest, context) for held in self._held(rows, self.settings.folds))
-        further = None if self.settings.pseudo is None else candidates(pool, rows, self.settings.pseudo.days)
+        further = None if self.settings.pseudo is None else candidates(pool, rows)
         left = self.fits
 
         def counted(fits: int) -> None:

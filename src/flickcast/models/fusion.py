@@ -18,6 +18,21 @@ def non_negative(predictions: Values, target: Values) -> Values:
     return weights / weights.sum() if weights.sum() > 0 else mean(predictions, target)
 
 
+def simplex(predictions: Values, target: Values) -> Values:
+    """The least squares of all weights that are not negative and add up to 1, to the last digits.
+
+    Where they add up to 1, the errors are D w with D = predictions - target. Least squares of [D; 1'] u = [0; 1] with
+    no negative u lies on a ray whose direction does not depend on how far along it is: w is u over its sum.
+    """
+    from scipy.optimize import nnls
+
+    apart = predictions - target[:, None]
+    size = max(float(np.linalg.norm(apart)), 1e-12)
+    weights, _ = nnls(np.vstack([apart / size, np.ones(apart.shape[1])]), np.append(np.zeros(len(apart)), 1.0))
+    shares: Values = weights / weights.sum()
+    return shares
+
+
 def mean(predictions: Values, target: Values) -> Values:
     """The same weight for each learner."""
     return np.full(predictions.shape[1], 1 / predictions.shape[1])
@@ -47,6 +62,7 @@ def one_lambda(predictions: Values, target: Values) -> Values:
 
 FUSIONS: dict[str, Callable[[Values, Values], Values]] = {
     "non_negative": non_negative,
+    "simplex": simplex,
     "mean": mean,
     "lambda": one_lambda,
 }

@@ -30,7 +30,9 @@ class PseudoSettings(Section):
     )
     alpha: float = Field(0.5, description="posts whose confidence is at least mean + alpha * deviation get a label")
     weight: float = Field(0.5, gt=0, le=1, description="of such a post, where a labelled one weighs 1")
-    days: float | None = Field(30, gt=0, description="posts at most so far from the newest labelled one; null: all")
+    days: float | None = Field(
+        30, gt=0, description="in `train`: posts at most so far from the newest labelled one; null: all"
+    )
     band: float = Field(0.8, gt=0, lt=1, description="share of labels in the conformal band whose width is the doubt")
     floor: float = Field(0.1, gt=0, description="added to the spread: learners that agree are not certain")
     inner_folds: int = Field(
@@ -94,15 +96,22 @@ class Doubt:
         return np.asarray(bands[:, 1], np.float64)
 
 
-def candidates(pool: pl.DataFrame | None, labelled: pl.DataFrame, days: float | None) -> pl.DataFrame | None:
-    """Posts of the pool that have no label, at most `days` from the newest that has one; None if there are none."""
+def candidates(pool: pl.DataFrame | None, labelled: pl.DataFrame) -> pl.DataFrame | None:
+    """Posts of the pool that are not among the labelled ones, by post_id; None if there are none."""
     if pool is None:
         return None
     found = without_labels(pool).join(labelled, on="post_id", how="anti").sort("post_id")
-    if days is not None:
-        apart = pl.col("posted_at") - labelled["posted_at"].max()
-        found = found.filter(apart.abs() <= timedelta(days=days))
     return None if found.is_empty() else found
+
+
+def recent(pool: pl.DataFrame, labelled: pl.DataFrame, days: float | None) -> pl.DataFrame:
+    """Posts of the pool at most so many days from the newest labelled post: their labels have not matured.
+
+    An older one whose count was never read will hardly get a label any more.
+    """
+    if days is None:
+        return pool
+    return pool.filter((pl.col("posted_at") - labelled["posted_at"].max()).abs() <= timedelta(days=days))
 
 
 def spread(opinions: Values) -> Values:

@@ -83,9 +83,12 @@ LEARNERS = _Learners(
         "autogluon": "learners.autogluon:AutoGluon",
         "autoencoder": "networks.autoencoder:Autoencoder",
         "catboost": "learners.catboost:CatBoost",
+        "coattention": "networks.coattention:CoAttentionNetwork",
         "ding": "networks.ding:Ding",
+        "hierarchical": "networks.hierarchical:Hierarchical",
         "lightgbm": "learners.lightgbm:LightGBM",
         "ppcl": "networks.ppcl:PPCL",
         "ridge": "learners.ridge:Ridge",
+        "tabm": "networks.tabular:Tabular",
     }
 )

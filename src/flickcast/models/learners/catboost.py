@@ -3,7 +3,7 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ Target = NDArray[np.float64]
 class CatBoostSettings(Section):
     """CatBoost's own parameters, under its own names."""
 
-    loss_function: Literal["RMSE", "MAE"] = "RMSE"
+    loss_function: str = Field("RMSE", pattern=r"^(RMSE|MAE|Huber:delta=\d+(\.\d+)?)$")
     max_iterations: int = Field(600, ge=1)
     patience: int = Field(40, ge=1, description="rounds without a better validation score before it stops")
     learning_rate: float = Field(0.06, gt=0, le=1)
@@ -63,6 +63,8 @@ class CatBoost:
 
         if (target == target[0]).all():
             raise LeftOutError("all labels of its training rows are equal")
+        # CatBoost 1.2.10 starts the Huber loss from 0, not from the mean, and its first hundred rounds only climb there
+        start = float(target.mean()) if settings.loss_function.startswith("Huber") else 0.0
         model = catboost.CatBoostRegressor(
             **settings.model_dump(exclude={"max_iterations", "patience"}),
             iterations=iterations or settings.max_iterations,
@@ -72,7 +74,11 @@ class CatBoost:
             allow_writing_files=False,
             verbose=False,
         )
-        return cls(model.fit(_pool(design, target, weights), eval_set=_pool(*validation) if validation else None))
+        stopping = _pool(validation[0], validation[1] - start) if validation else None
+        model.fit(_pool(design, target - start, weights), eval_set=stopping)
+        scale, bias = model.get_scale_and_bias()
+        model.set_scale_and_bias(scale, bias + start)
+        return cls(model)
 
     def predict(self, design: Design) -> Target:
         """One prediction per row."""
