@@ -6,4 +6,9 @@ from flickcast.models.recipes.ding2019 import Ding2019
 from flickcast.models.recipes.hyperfusion import HyperFusion
 from flickcast.models.recipes.ppcl import PPCL
 
-RECIPES: dict[str, type[Ensemble]] = {"champion": Champion, "ding2019": Ding2019, "ppcl": PPCL}
+RECIPES: dict[str, type[Ensemble]] = {
+    "champion": Champion,
+    "ding2019": Ding2019,
+    "hyperfusion": HyperFusion,
+    "ppcl": PPCL,
+}
