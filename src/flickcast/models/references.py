@@ -1,0 +1,125 @@
+"""What recipes are measured against: ridge regression and boosters with their defaults, on columns as they came."""
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+Predict = Callable[[pl.DataFrame], Values]
+Fit = Callable[[pl.DataFrame, Values, int, int], Predict]
+
+ROWS_PER_THREAD = 10_000  # see learners/lightgbm.py: below this a second thread only waits
+NUMBERS = ("latitude", "longitude", "geo_accuracy", "width", "height", "duration_seconds")
+CATEGORIES = (
+    *("media_type", "category", "subcategory", "concept", "is_public", "media_status", "language", "country"),
+    *("is_pro", "can_buy_pro", "timezone_id"),
+)
+COUNTS = (
+    *("photo_count", "followers", "following", "total_views", "total_faves", "total_tags", "total_geotagged"),
+    *("total_in_group", "faves_given"),
+)
+NONE = "none"
+RARE_BELOW = 5  # ridge: a category seen in fewer posts has no column of its own
+
+
+def raw_columns(posts: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
+    """The tables' own columns, one row per post by post_id: numbers as float64, categories as text.
+
+    Beside them hour and weekday of the posting, numbers of words and tags, and the user's latest snapshot at the time;
+    no statistic of other posts. A column without a value is left out.
+    """
+    known = users.sort("observed_at", "user_id")
+    joined = posts.sort("posted_at", "post_id").join_asof(
+        known, left_on="posted_at", right_on="observed_at", by="user_id", check_sortedness=False
+    )
+    numbers = pl.col(*NUMBERS, *COUNTS, "timezone_offset").cast(pl.Float64)
+    rows = joined.sort("post_id").select(
+        "post_id",
+        numbers,
+        pl.col(*CATEGORIES).cast(pl.String),
+        hour=pl.col("posted_at").dt.hour().cast(pl.Float64),
+        weekday=pl.col("posted_at").dt.weekday().cast(pl.Float64),
+        words=pl.col("title").str.count_matches(r"\S+").cast(pl.Float64),
+        tags=pl.col("tags").list.len().cast(pl.Float64),
+        account_days=(pl.col("posted_at") - pl.col("first_post_at")).dt.total_seconds() / 86_400,
+    )
+    kept = [name for name in rows.columns if rows[name].null_count() < rows.height]
+    return rows.select(kept).with_columns(pl.col(pl.String).exclude("post_id").fill_null(NONE))
+
+
+def _columns(raw: pl.DataFrame) -> tuple[list[str], list[str]]:
+    """The names of its numbers and of its categories."""
+    texts = [name for name, kind in raw.schema.items() if kind == pl.String and name != "post_id"]
+    return [name for name, kind in raw.schema.items() if kind == pl.Float64], texts
+
+
+def catboost_default(raw: pl.DataFrame, target: Values, seed: int, threads: int) -> Predict:
+    """CatBoost as it comes."""
+    import catboost
+
+    numbers, texts = _columns(raw)
+    model = catboost.CatBoostRegressor(
+        cat_features=texts, random_seed=seed, thread_count=threads, verbose=False, allow_writing_files=False
+    )
+    model.fit(raw.select(*numbers, *texts).to_pandas(), target)
+    return lambda rows: np.asarray(model.predict(rows.select(*numbers, *texts).to_pandas()), np.float64)
+
+
+def lightgbm_default(raw: pl.DataFrame, target: Values, seed: int, threads: int) -> Predict:
+    """LightGBM as it comes: 100 rounds; only seed, threads and determinism are set."""
+    import lightgbm
+    import pandas as pd
+
+    numbers, texts = _columns(raw)
+    values = {name: raw[name].unique().sort().to_list() for name in texts}
+
+    def frame(rows: pl.DataFrame) -> pd.DataFrame:
+        typed = {name: pl.col(name).replace_strict(_codes(values[name]), default=None) for name in texts}
+        return rows.select(*numbers, **typed).to_pandas()
+
+    few = max(1, min(threads, raw.height // ROWS_PER_THREAD))
+    settings = {"seed": seed, "num_threads": few, "deterministic": True, "force_row_wise": True, "verbosity": -1}
+    data = lightgbm.Dataset(frame(raw), target, categorical_feature=texts or "auto")
+    booster = lightgbm.train({"objective": "regression", **settings}, data, num_boost_round=100)
+    return lambda rows: np.asarray(booster.predict(frame(rows)), np.float64)
+
+
+def _codes(values: list[str]) -> dict[str, int]:
+    return {value: code for code, value in enumerate(values)}
+
+
+def ridge(raw: pl.DataFrame, target: Values, seed: int, threads: int) -> Predict:
+    """Ridge regression, its strength by leave-one-out on the training rows: the honest floor.
+
+    Counts are taken as log(1 + x), numbers filled with their median and standardised, categories as indicators.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+    numbers, texts = _columns(raw)
+    counts = [name for name in numbers if name in COUNTS]
+    steps = [SimpleImputer(strategy="median", add_indicator=True), StandardScaler()]
+    indicators = OneHotEncoder(min_frequency=RARE_BELOW, handle_unknown="infrequent_if_exist", sparse_output=False)
+    logarithm = FunctionTransformer(np.log1p, feature_names_out="one-to-one")
+    columns = ColumnTransformer(
+        [
+            ("counts", make_pipeline(logarithm, *steps), counts),
+            ("numbers", make_pipeline(*steps), [name for name in numbers if name not in COUNTS]),
+            ("texts", indicators, texts),
+        ]
+    )
+    model = make_pipeline(columns, RidgeCV(alphas=np.logspace(-2, 4, 13)))
+    model.fit(raw.to_pandas(), target)
+    return lambda rows: np.asarray(model.predict(rows.to_pandas()), np.float64)
+
+
+REFERENCES: dict[str, Fit] = {
+    "ridge, raw columns": ridge,
+    "catboost default, raw columns": catboost_default,
+    "lightgbm default, raw columns": lightgbm_default,
+}

@@ -1,0 +1,189 @@
+"""`flickcast compare`: every recipe on the same folds, each row in a process of its own and kept once it is there."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from flickcast.comparison import ROUNDS, Comparison, Entry, Labels, compared
+from flickcast.console import progress, say
+from flickcast.models.budget import Estimate, Plan, in_words, planned
+from flickcast.stages.contest import Contest
+from flickcast.stages.contestants import Contestant, contestants
+from flickcast.stages.judging import Task
+from flickcast.stages.row_process import run_task
+from flickcast.workspace import Workspace
+
+Json = dict[str, Any]
+Shown = Callable[[Comparison, pl.DataFrame], None]
+TRIAL_SHARE, TRIAL_ROWS = 0.1, 250  # of the training rows, for a small timed fit; at least so many
+RESERVE = 0.03  # of the budget, for what follows the last row
+LENT = 0.5  # a row that is slower than estimated may use this share of the time that the rows after it need
+
+
+def compare_recipes(
+    ws: Workspace,
+    wanted: Sequence[str] = (),
+    split: str = "time",
+    *,
+    seeds: int = 1,
+    budget_seconds: float | None = None,
+    extra: Mapping[str, Json] | None = None,
+    references: bool = True,
+    answers: pl.DataFrame | None = None,
+    rounds: int = ROUNDS,
+    shown: Shown = lambda comparison, predictions: None,
+) -> Comparison:
+    """Compare recipes on one split of the workspace's labelled posts; `.as_json()` of the result is all that is known.
+
+    - `wanted`: names of recipes, or of learners to be fitted alone on the whole matrix; none: every recipe
+    - `split`: time, user, random or smpd (`splits.PROTOCOLS`)
+    - `seeds`: how many seeds of the models, from params `seed` on; the split's own is always 0
+    - `budget_seconds`: no more than this in all; learners are left out in each recipe's declared order, and rows say so
+    - `extra`: further rows, name to the content of a recipe's YAML with one learner, which is fitted alone (AutoGluon
+      cannot be part of a model that is stored)
+    - `references`: also ridge, CatBoost and LightGBM with their defaults
+    - `answers`: post_id, popularity of the test posts of `smpd`
+    - `rounds`: bootstrap resamples
+    - `shown`: called after each row with the comparison so far and every row's predictions (post_id, fold,
+      popularity, a column per row, of its first seed)
+
+    Rows that were finished with the same data, recipe and code are not computed again; runs are kept in
+    `.flickcast/comparison`. Naive baselines and, where known, the oracle are always among the rows. A row that fails
+    says why in its note. UserError for a wrong name or too few posts. Nothing is locked: hold `ws.lock` around it.
+    """
+    schedule = Schedule(Contest(ws, split, answers), seeds, budget_seconds)
+    contest, rows = schedule.contest, contestants(ws, wanted, extra or {}, references)
+    entries = contest.baselines()
+    if budget_seconds is not None:
+        schedule.estimate(rows)
+    with progress("compare", sum(row.fits * len(contest.todo(row, seeds)) for row in rows)) as advance:
+        for place, row in enumerate(rows):
+            advance(0, row.name)
+            entries.append(schedule.judged(row, rows[place + 1 :], advance))
+            say(_line(entries[-1], contest.labels))
+            figures = [entry.figures(contest.labels) for entry in entries]
+            shown(Comparison(split, figures, notes=contest.notes()), contest.predictions(entries))
+    facts = {"posts": contest.tested.height, "folds": len(contest.numbers), "seeds": seeds}
+    result = compared(split, entries, contest.labels, contest.notes(), facts, rounds, ws.params.seed)
+    shown(result, contest.predictions(entries))
+    return result
+
+
+def plan_of_comparison(
+    ws: Workspace,
+    wanted: Sequence[str],
+    split: str,
+    *,
+    seeds: int = 1,
+    budget_seconds: float | None = None,
+    answers: pl.DataFrame | None = None,
+) -> Json:
+    """What a comparison will take, by small timed fits of the rows that are not kept yet; nothing else is computed."""
+    schedule = Schedule(Contest(ws, split, answers), seeds, budget_seconds)
+    rows = contestants(ws, wanted, {}, references=True)
+    schedule.estimate(rows)
+    folds = len(schedule.contest.numbers)
+    plan = schedule.plan(rows)
+    done = [row.name for row in rows if not schedule.contest.todo(row, seeds)]
+    failing = [row.name for row in rows if row.name not in schedule.estimates and row.name not in done]
+    each = {name: round(one.seconds(folds, plan.seeds), 1) for name, one in plan.estimates.items()}
+    return {
+        "split": split,
+        "folds": folds,
+        "seeds": plan.seeds,
+        "seconds": each,
+        "seconds_in_all": round(plan.seconds, 1),
+        "left_out": {name: list(one.left_out) for name, one in plan.estimates.items() if one.left_out},
+        "rows_without_time": list(plan.left_out),
+        "done_already": done,
+        "failing": failing,
+    }
+
+
+@dataclass
+class Schedule:
+    """When which row runs, and with what it has to make do so that the budget holds."""
+
+    contest: Contest
+    seeds: int
+    budget: float | None = None
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+    paces: list[tuple[float, float]] = field(default_factory=list)  # seconds that rows took and were estimated at
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        """Seconds that rows may take; infinite without a budget."""
+        return float("inf") if self.budget is None else self.budget * (1 - RESERVE) - (time.monotonic() - self.began)
+
+    def estimate(self, rows: Sequence[Contestant]) -> None:
+        """Small timed fits of the rows that are still to be done."""
+        waiting = [row for row in rows if self.contest.todo(row, self.seeds)]
+        with progress("trial fits", len(waiting)) as advance:
+            for row in waiting:
+                advance(0, row.name)
+                self._try(row)
+                advance(1)
+
+    def _try(self, row: Contestant) -> None:
+        """No estimate where the small fit fails: the row itself will say why."""
+        training = self.contest.folds.filter(pl.col("fold").ne_missing(self.contest.numbers[0])).height
+        sample, found = max(TRIAL_ROWS, round(TRIAL_SHARE * training)), list[Json]()
+        began = time.monotonic()
+        self._run(row, [], max(self.left, 1.0), lambda message: found.append(message), sample)
+        for probe in (message["probe"] for message in found if "probe" in message):
+            order = (row.recipe or {}).get("drop_first", [])
+            self.estimates[row.name] = Estimate.of(probe, time.monotonic() - began, order)
+
+    def plan(self, rows: Sequence[Contestant]) -> Plan:
+        """How the rows fit into what is left, if they stay as quick or slow as the rows before them were."""
+        taken, expected = (sum(parts) for parts in zip((1e-9, 1e-9), *self.paces, strict=True))
+        there = {row.name: self.estimates[row.name] for row in rows if row.name in self.estimates}
+        return planned(there, len(self.contest.numbers), self.seeds, self.left * expected / taken)
+
+    def judged(self, row: Contestant, after: Sequence[Contestant], advance: Callable[[int], None]) -> Entry:
+        """The row, of kept runs and of those that were still to be done, as far as there is time."""
+        if not self.contest.todo(row, self.seeds):
+            return self.contest.entry(row, self.seeds)
+        waiting = [one for one in after if self.contest.todo(one, self.seeds)]
+        plan = self.plan([row, *waiting])
+        if self.left <= 0:
+            return self.contest.entry(row, self.seeds, ["Not run: the budget is spent."])
+        own = plan.estimates.get(row.name)
+        fewer = row.without(own.left_out) if own else row
+        notes = [own.cost()] if own and own.left_out else []
+        notes += [f"{plan.seeds} of {self.seeds} seeds, for time."] if plan.seeds < self.seeds else []
+        expected = own.seconds(len(self.contest.numbers), plan.seeds) if own else 0.0
+        limit = None if self.budget is None else max(self.left - LENT * (plan.seconds - expected), 1.0)
+        began = time.monotonic()
+        todo = self.contest.todo(fewer, plan.seeds)
+        problem = self._run(fewer, todo, limit, lambda message: advance(message.get("fitted", 0)))
+        if own and not problem:
+            self.paces.append((time.monotonic() - began, expected))
+        return self.contest.entry(fewer, plan.seeds, [*notes, *([problem] if problem else [])])
+
+    def _run(
+        self,
+        row: Contestant,
+        todo: Sequence[tuple[int, int]],
+        limit: float | None,
+        tell: Callable[[Json], None],
+        sample: int | None = None,
+    ) -> str:
+        """Why a row's process did not do all of it, in a sentence, or nothing."""
+        about: Json = {"root": self.contest.ws.root, "row": row.name, "kind": row.kind, "recipe": row.recipe}
+        folder = self.contest.folder(row)
+        task = Task(**about, split=self.contest.split, todo=list(todo), folder=folder, sample=sample)
+        return run_task(task, None if limit == float("inf") else limit, tell)
+
+
+def _line(entry: Entry, labels: Labels) -> str:
+    """A finished row, for those who wait."""
+    row = entry.figures(labels)
+    if row["mae"] is None:
+        return f"{entry.name}: {row['note'] or 'predicted; there is no label to measure by.'}"
+    seconds = f", {in_words(row['total_seconds'])}" if row["total_seconds"] is not None else ""
+    return f"{entry.name}: SRC {row['src']:.4f}, MAE {row['mae']:.4f}{seconds}. {row['note']}".rstrip()

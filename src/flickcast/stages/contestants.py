@@ -1,0 +1,73 @@
+"""Who takes part in a comparison: recipes, learners alone, and what they are measured against."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flickcast.errors import UserError, nearest
+from flickcast.params import read_yaml
+from flickcast.workspace import Workspace, template_root
+
+if TYPE_CHECKING:
+    from flickcast.models.ensemble import Ensemble
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A row that is fitted: a recipe, a learner alone, or a reference (models/references.py)."""
+
+    name: str
+    kind: str
+    recipe: Json | None = None  # the content of its YAML
+    fits: int = 1  # learners that one fit fits
+
+    @property
+    def reads(self) -> list[str]:
+        """The encoders, beside the pair, whose vectors it reads."""
+        return [] if self.kind == "reference" else list(self.steps(0, 1).reads)
+
+    def steps(self, seed: int, threads: int) -> "Ensemble":
+        """Of a recipe, or of a learner, which is taken as a recipe with nothing else in it."""
+        from flickcast.models import recipe_of
+        from flickcast.models.ensemble import Ensemble
+
+        if self.kind == "recipe":
+            return recipe_of(self.name, self.recipe or {}, seed, threads)
+        return Ensemble.from_yaml(self.recipe or {}, self.name, seed, threads)
+
+    def without(self, gone: Sequence[str]) -> "Contestant":
+        """The same recipe with fewer learners."""
+        if not gone or self.recipe is None:
+            return self
+        learners = {name: value for name, value in self.recipe["learners"].items() if name not in gone}
+        return replace(self, recipe={**self.recipe, "learners": learners})
+
+
+def contestants(ws: Workspace, wanted: Sequence[str], extra: Mapping[str, Json], references: bool) -> list[Contestant]:
+    """The rows to fit, references first; UserError with the nearest name for one that is neither recipe nor learner."""
+    from flickcast.models import RECIPES
+    from flickcast.models.learners import LEARNERS
+    from flickcast.models.references import REFERENCES
+
+    names = list(dict.fromkeys(wanted)) or sorted(RECIPES, key=lambda name: (name != "champion", name))
+    for name in names:
+        if name not in RECIPES and name not in LEARNERS:
+            raise UserError(f"--recipes: there is no recipe '{name}'; {nearest(name, [*RECIPES, *LEARNERS])}")
+    alone: dict[str, Json] = {name: {"learners": {name: {}}} for name in names if name not in RECIPES} | dict(extra)
+    if references and "ridge" in LEARNERS:
+        alone = {"ridge": {"learners": {"ridge": {}}}} | alone
+    known = [Contestant(name, "reference") for name in REFERENCES] if references else []
+    known += [Contestant(name, "learner", content) for name, content in alone.items()]
+    return known + [_recipe(ws, name) for name in names if name in RECIPES]
+
+
+def _recipe(ws: Workspace, name: str) -> Contestant:
+    """With the numbers of the workspace's YAML, or of the product's where the workspace is older than the recipe."""
+    from flickcast.models import recipe_of
+
+    path = Path("recipes") / f"{name}.yaml"
+    content = read_yaml(ws.root / path if (ws.root / path).is_file() else template_root() / path)
+    return Contestant(name, "recipe", content, recipe_of(name, content, 0, 1).fits)
