@@ -16,6 +16,7 @@ from flickcast.models.reductions.protocol import Arrays, Matrix, Reduction, Trai
 from flickcast.models.reductions.target_encoding import TargetEncoding, TargetEncodingSettings
 from flickcast.models.reductions.user_items import UserItems, UserPlaceSettings, UserTagSettings
 from flickcast.models.reductions.vectors import Vectors, VectorSettings
+from flickcast.models.reductions.wording import Wording, WordingSettings
 from flickcast.models.reductions.words import Words, WordSettings
 
 __all__ = ["REDUCTIONS", "Arrays", "Matrix", "Reduction", "ReductionSettings", "Training", "without_labels"]
@@ -23,6 +24,7 @@ __all__ = ["REDUCTIONS", "Arrays", "Matrix", "Reduction", "ReductionSettings", "
 ReductionSettings = Annotated[
     VectorSettings
     | WordSettings
+    | WordingSettings
     | TargetEncodingSettings
     | NearestSettings
     | UserTagSettings
@@ -36,6 +38,7 @@ ReductionSettings = Annotated[
 REDUCTIONS: dict[str, type[Reduction]] = {
     "vectors": Vectors,
     "words": Words,
+    "wording": Wording,
     "target_encoding": TargetEncoding,
     "nearest": Nearest,
     "user_tags": UserItems,
