@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from flickcast.errors import UserError
-from flickcast.models.fusion import FUSIONS, mean, non_negative, one_lambda
+from flickcast.models.fusion import FUSIONS, mean, non_negative, one_lambda, simplex
 
 TARGET = np.array([1.0, 2.0, 3.0, 4.0])
 
@@ -53,3 +53,24 @@ def test_lambda_of_equal_learners_and_of_one_alone() -> None:
 def test_lambda_refuses_three() -> None:
     with pytest.raises(UserError, match="'lambda' weighs two learners, not 3"):
         one_lambda(np.zeros((4, 3)), TARGET)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_simplex_is_no_worse_than_any_of_a_fine_grid(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    target = random.normal(6, 2, 120)
+    predictions = target[:, None] + random.normal(random.normal(0, 1, 3), random.gamma(2, 1, 3), (120, 3))
+    first, second = np.meshgrid(np.linspace(0, 1, 201), np.linspace(0, 1, 201))
+    grid = np.column_stack([first.ravel(), second.ravel(), 1 - first.ravel() - second.ravel()])
+    grid = grid[grid[:, 2] >= -1e-12]
+    errors = ((target - grid @ predictions.T) ** 2).mean(axis=1)
+    weights = simplex(predictions, target)
+    assert ((target - predictions @ weights) ** 2).mean() <= errors.min() + 1e-12
+    np.testing.assert_allclose(weights, grid[errors.argmin()], atol=0.01)
+
+
+def test_simplex_of_learners_that_are_all_right_or_all_the_same() -> None:
+    for predictions in (np.column_stack([TARGET, TARGET]), np.zeros((4, 2))):
+        weights = simplex(predictions, TARGET)
+        assert weights.sum() == pytest.approx(1)
+        assert (weights >= 0).all()
