@@ -8,7 +8,7 @@ import typer
 from typer._click.exceptions import ClickException, UsageError
 
 from flickcast.__main__ import INTERRUPTED, INTERRUPTION
-from flickcast.cli import data, forgetting, quarantine, stages, system
+from flickcast.cli import comparing, data, explaining, forgetting, quarantine, stages, system
 from flickcast.console import say
 from flickcast.errors import FlickcastError, of_system
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks can print local values, a key among them
     add_completion=True,
 )
-for part in (system, data, forgetting, quarantine, stages):
+for part in (system, data, forgetting, quarantine, stages, explaining, comparing):
     part.register(app)
 
 

@@ -3,21 +3,25 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from flickcast.comparison import ROUNDS, Comparison, Entry, Labels, compared
+from flickcast.comparison.chart import chart
+from flickcast.comparison.text import csv, markdown
 from flickcast.console import progress, say
 from flickcast.models.budget import Estimate, Plan, in_words, planned
 from flickcast.stages.contest import Contest
 from flickcast.stages.contestants import Contestant, contestants
 from flickcast.stages.judging import Task
 from flickcast.stages.row_process import run_task
+from flickcast.tables import publish
 from flickcast.workspace import Workspace
 
 Json = dict[str, Any]
-Shown = Callable[[Comparison, pl.DataFrame], None]
+Shown = Callable[[Comparison, pl.DataFrame, pl.DataFrame], None]
 TRIAL_SHARE, TRIAL_ROWS = 0.1, 250  # of the training rows, for a small timed fit; at least so many
 RESERVE = 0.03  # of the budget, for what follows the last row
 LENT = 0.5  # a row that is slower than estimated may use this share of the time that the rows after it need
@@ -34,7 +38,7 @@ def compare_recipes(
     references: bool = True,
     answers: pl.DataFrame | None = None,
     rounds: int = ROUNDS,
-    shown: Shown = lambda comparison, predictions: None,
+    shown: Shown = lambda comparison, folds, predictions: None,
 ) -> Comparison:
     """Compare recipes on one split of the workspace's labelled posts; `.as_json()` of the result is all that is known.
 
@@ -42,13 +46,14 @@ def compare_recipes(
     - `split`: time, user, random or smpd (`splits.PROTOCOLS`)
     - `seeds`: how many seeds of the models, from params `seed` on; the split's own is always 0
     - `budget_seconds`: no more than this in all; learners are left out in each recipe's declared order, and rows say so
-    - `extra`: further rows, name to the content of a recipe's YAML with one learner, which is fitted alone (AutoGluon
-      cannot be part of a model that is stored)
+    - `extra`: further rows, name to the content of a recipe's YAML with one learner, which is fitted alone; or the
+      name of one that is only run when asked for (`references.ASKED_FOR`) to its settings
     - `references`: also ridge, CatBoost and LightGBM with their defaults
     - `answers`: post_id, popularity of the test posts of `smpd`
     - `rounds`: bootstrap resamples
-    - `shown`: called after each row with the comparison so far and every row's predictions (post_id, fold,
-      popularity, a column per row, of its first seed)
+    - `shown`: called after each row with the comparison so far, which fold tests which post (post_id, fold; null where
+      a post is only learnt from), and every row's predictions (post_id, fold, popularity, a column per row, of its
+      first seed); `write_comparison` is one
 
     Rows that were finished with the same data, recipe and code are not computed again; runs are kept in
     `.flickcast/comparison`. Naive baselines and, where known, the oracle are always among the rows. A row that fails
@@ -65,11 +70,26 @@ def compare_recipes(
             entries.append(schedule.judged(row, rows[place + 1 :], advance))
             say(_line(entries[-1], contest.labels))
             figures = [entry.figures(contest.labels) for entry in entries]
-            shown(Comparison(split, figures, notes=contest.notes()), contest.predictions(entries))
+            so_far = Comparison(split, figures, notes=contest.notes())
+            shown(so_far, contest.folds, contest.predictions(entries))
     facts = {"posts": contest.tested.height, "folds": len(contest.numbers), "seeds": seeds}
     result = compared(split, entries, contest.labels, contest.notes(), facts, rounds, ws.params.seed)
-    shown(result, contest.predictions(entries))
+    shown(result, contest.folds, contest.predictions(entries))
     return result
+
+
+def write_comparison(folder: Path, comparison: Comparison, folds: pl.DataFrame, predictions: pl.DataFrame) -> None:
+    """`<split>.md`, `.csv` and `.svg`, the folds and every row's predictions as CSV, one file each."""
+    split = comparison.split
+    contents = {
+        f"{split}.md": markdown(comparison),
+        f"{split}.csv": csv(comparison),
+        f"{split}.svg": chart(comparison),
+        f"folds-{split}.csv": folds.write_csv(),
+        f"predictions-{split}.csv": predictions.write_csv(),
+    }
+    for name, content in contents.items():
+        publish(folder / name, content.encode())
 
 
 def plan_of_comparison(

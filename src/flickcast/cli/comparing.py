@@ -1,0 +1,86 @@
+"""`flickcast compare`: every recipe on one split, beside what any library gives."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, notes, show, working_in
+from flickcast.errors import UserError, nearest
+from flickcast.splits import PROTOCOLS
+from flickcast.workspace import Workspace
+
+FOLDER = "comparison"
+
+
+def compare(
+    split: Annotated[str, typer.Option(help="time, user, random or smpd.")] = "time",
+    recipes: Annotated[
+        str | None,
+        typer.Option(help="With commas between them; learners too, each alone. Default: all."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds of the models.")] = 1,
+    budget: Annotated[
+        str | None, typer.Option(help="No longer than this, e.g. 40m: learners are left out as each recipe says.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="With --split smpd: the folder of official files that has the test labels.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say how long it will take, by small timed fits.")] = False,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit and judge recipes on the same folds; rows appear as they finish, and finished ones are kept.
+
+    Examples: `flickcast compare --split time` · `flickcast compare --split user --recipes champion,fame --budget 40m`.
+    Tables, plot, folds and predictions are written to `comparison/` in the workspace.
+    """
+    from flickcast.models.budget import seconds_in
+    from flickcast.stages.comparing import plan_of_comparison
+
+    if split not in PROTOCOLS:
+        raise UserError(f"--split: there is no split '{split}'; {nearest(split, PROTOCOLS)}")
+    if answers is not None and split != "smpd":
+        raise UserError("--answers goes with --split smpd only: other splits test on posts whose labels are stored.")
+    names = [name.strip() for name in (recipes or "").split(",") if name.strip()]
+    limit = None if budget is None else seconds_in(budget)
+    ws = Workspace(workspace)
+    with working_in(ws.root), ws.lock("flickcast compare"), ws.naming_damage():
+        if plan:
+            _show_plan(plan_of_comparison(ws, names, split, seeds=seeds, budget_seconds=limit), as_json)
+            return
+        _compare(ws, names, split, seeds, limit, answers, as_json)
+
+
+def _compare(
+    ws: Workspace, names: list[str], split: str, seeds: int, limit: float | None, answers: Path | None, as_json: bool
+) -> None:
+    from flickcast.comparison.text import markdown
+    from flickcast.stages import read_source
+    from flickcast.stages.comparing import compare_recipes, write_comparison
+
+    kind = ws.read("posts", ("source",))["source"].unique().sort().to_list() or ["smpd-image"]
+    known = None if answers is None else read_source(kind[0], answers).imported_labels
+    result = compare_recipes(
+        ws,
+        names,
+        split,
+        seeds=seeds,
+        budget_seconds=limit,
+        answers=known,
+        shown=partial(write_comparison, ws.root / FOLDER),
+    )
+    typer.echo(json.dumps(result.as_json(), indent=1) if as_json else markdown(result))
+
+
+def _show_plan(found: dict[str, Any], as_json: bool) -> None:
+    show(found, as_json, "the comparison would take:")
+    if found["rows_without_time"]:
+        notes(("Some rows do not fit into the budget at all; name fewer recipes or give more time.",))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("compare", rich_help_panel="Stages")(compare)
