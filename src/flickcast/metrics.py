@@ -26,7 +26,7 @@ def _spearman(label: ArrayLike, prediction: ArrayLike) -> Values:
     first, second = (rank - rank.mean(axis=-1, keepdims=True) for rank in ranks)
     scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
     products = (first * second).sum(axis=-1)
-    return np.round(np.where(scale > 0, products / np.where(scale > 0, scale, 1), 0.0), 12)
+    return np.asarray(np.round(np.where(scale > 0, products / np.where(scale > 0, scale, 1), 0.0), 12), np.float64)
 
 
 def measures(label: ArrayLike, prediction: ArrayLike) -> dict[str, float]:

@@ -1,14 +1,11 @@
 import json
-from pathlib import Path
 
 import polars as pl
 import pytest
-import yaml
 from polars.testing import assert_frame_equal
 
 from flickcast.errors import UserError
 from flickcast.evaluation import evaluate, paired_difference
-from flickcast.models import Model
 from flickcast.params import EvaluateParams
 
 PARAMS = EvaluateParams(bootstrap_rounds=20)
@@ -84,14 +81,3 @@ def test_paired_difference_sees_the_better_one() -> None:
     label = pl.Series(range(50), dtype=pl.Float64)
     difference = paired_difference(label, label + 0.1, label + 1, rounds=50, seed=0)
     assert difference["mae"]["high"] < 0
-
-
-def test_every_plot_of_dvc_yaml_names_columns_that_are_there() -> None:
-    _, frames = evaluate(TEST, TRAIN, None, PARAMS, seed=0)
-    frames["importances"] = Model("champion", [], {}, (0.0, 0.0), {}).importances()
-    stages = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())["stages"]
-    plots = {Path(path).stem: plot for entry in stages["evaluate"]["plots"] for path, plot in entry.items()}
-    assert plots.keys() == frames.keys()
-    assert {name: {plot["x"], plot["y"]} - set(frames[name].columns) for name, plot in plots.items()} == {
-        name: set() for name in plots
-    }

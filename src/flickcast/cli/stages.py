@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flickcast.cli.evaluating import evaluate
 from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, notes, show, working_in
 from flickcast.errors import FlickcastError, UserError
 from flickcast.records import StageReport
@@ -91,7 +92,12 @@ def _show_report(report: StageReport, as_json: bool) -> None:
     notes(report.notes)
 
 
-OWN_OPTIONS: dict[str, Callable[..., None]] = {"ingest": ingest, "embed": embed, "predict": predict}
+OWN_OPTIONS: dict[str, Callable[..., None]] = {
+    "ingest": ingest,
+    "embed": embed,
+    "evaluate": evaluate,
+    "predict": predict,
+}
 
 
 def register(app: typer.Typer) -> None:

@@ -6,8 +6,9 @@ from flickcast.records import StageReport
 from flickcast.stages.asking import ingest
 from flickcast.stages.describing import aggregate, labels
 from flickcast.stages.embedding import embed
+from flickcast.stages.evaluating import evaluate
 from flickcast.stages.intake import import_batch, read_source, store
-from flickcast.stages.learning import drift, evaluate, predict, predictions, train
+from flickcast.stages.learning import drift, predict, predictions, train
 from flickcast.stages.matrix import features
 from flickcast.workspace import Workspace
 

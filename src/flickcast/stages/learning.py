@@ -1,32 +1,28 @@
-"""From the matrix to predictions: train, evaluate, predict; and drift."""
+"""From the matrix to predictions: train and predict; and drift."""
 
 import hashlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from flickcast.console import progress
-from flickcast.errors import UserError, nearest
-from flickcast.params import read_yaml
+from flickcast.errors import UserError
 from flickcast.records import StageReport
 from flickcast.splits import time_split
-from flickcast.stages.inputs import Inputs, Stored
 from flickcast.stages.matrix import feature_manifest
+from flickcast.stages.recipes import model_folder, recipe_content
 from flickcast.tables import publish, publish_json
 from flickcast.workspace import Workspace, night_bounds
 
 if TYPE_CHECKING:
     from flickcast.models import Model
 
-PLOTTED_FEATURES = 40
-
 
 def train(ws: Workspace) -> StageReport:
     """Two models of the recipe: one of the oldest 80 %, to be judged; one of all labelled posts, to be used."""
     from flickcast import models
 
-    params, rows, recipe = ws.params.train, ws.read("labels"), _recipe(ws)
+    params, rows, recipe = ws.params.train, ws.read("labels"), recipe_content(ws)
     if rows.height < params.min_labelled:
         return _train_nothing(ws, rows.height)
     if rows["popularity"].n_unique() == 1:
@@ -59,67 +55,11 @@ def _train_nothing(ws: Workspace, labelled: int) -> StageReport:
     return StageReport("train", {"labelled": labelled}, (f"No model tonight: {words}.",))
 
 
-def _model_folder(ws: Workspace, which: str) -> Path | None:
-    """Where a model lies; None in a night that could not train one yet."""
-    folder = ws.root / "models" / ws.params.train.recipe / which
-    return folder if ws.night is None or folder.is_dir() else None
-
-
-def _recipe(ws: Workspace) -> dict[str, Any]:
-    path = ws.root / "recipes" / f"{ws.params.train.recipe}.yaml"
-    if not path.exists():
-        known = [other.stem for other in path.parent.glob("*.yaml")]
-        raise UserError(f"params.yaml: train.recipe is '{ws.params.train.recipe}'; {nearest(path.stem, known)}")
-    return read_yaml(path)
-
-
-def evaluate(ws: Workspace) -> StageReport:
-    """The holdout model on the newest 20 %, beside the naive baselines and, on simulated data, the oracle."""
-    from flickcast import models
-    from flickcast.evaluation import evaluate as judge
-
-    folder = _model_folder(ws, "holdout")
-    if folder is None:
-        return _evaluate_nothing(ws)
-    model = models.load(folder)
-    labelled = ws.read("posts").join(ws.read("labels", ("post_id", "popularity")), on="post_id")
-    oldest, newest = time_split(labelled)
-    train, test = (labelled.filter(pl.col("post_id").is_in(ids.implode())) for ids in (oldest, newest))
-    predicted = model.predict(_judged_matrix(ws, oldest, test), test, ws.vectors(model.reads))
-    judged = test.join(predicted, on="post_id")
-    metrics, plots = judge(judged, train, ws.read("oracle"), ws.params.evaluate, ws.params.seed)
-    plots["importances"] = model.importances().head(PLOTTED_FEATURES)
-    _keep_evaluation(ws, metrics, {name: frame.write_csv() for name, frame in plots.items()})
-    facts = {name: {key: value[key] for key in ("src", "mae")} for name, value in metrics.items() if "src" in value}
-    return StageReport("evaluate", {"split": metrics["split"], "test_posts": test.height, **facts})
-
-
-def _evaluate_nothing(ws: Workspace) -> StageReport:
-    _keep_evaluation(ws, {}, {name: "\n" for name in ("predictions", "tenths", "predictors", "importances")})
-    return StageReport("evaluate", {}, ("There is no model to judge yet.",))
-
-
-def _keep_evaluation(ws: Workspace, metrics: dict[str, Any], plots: dict[str, str]) -> None:
-    publish_json(ws.root / "metrics" / "evaluation.json", metrics)
-    for name, content in plots.items():
-        publish(ws.root / "plots" / f"{name}.csv", content.encode())
-
-
-def _judged_matrix(ws: Workspace, training_ids: pl.Series, test: pl.DataFrame) -> pl.DataFrame:
-    """The matrix of the test rows, what they know of labels coming from training rows alone."""
-    from flickcast.features import with_other_labels
-
-    training_labels = ws.read("labels").filter(pl.col("post_id").is_in(training_ids.implode()))
-    params = ws.params.features
-    inputs = Inputs(Stored(ws, training_labels), test, params.clock)
-    return with_other_labels(ws.read("features"), inputs, params.groups)
-
-
 def predict(ws: Workspace) -> StageReport:
     """Predictions, with an 80 % band, of every post whose label is not known yet."""
     from flickcast import models
 
-    folder = _model_folder(ws, "final")
+    folder = model_folder(ws, "final")
     if folder is None:
         with ws.appending("predict"):
             return StageReport("predict", {"predicted": 0}, ("There is no model to predict with yet.",))

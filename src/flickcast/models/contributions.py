@@ -1,0 +1,174 @@
+"""What a prediction is made of: contributions of columns, fusion and calibration, which add up to it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from flickcast.models.design import MISSING_CODE, Design, Preparation
+from flickcast.models.learners import Learner
+from flickcast.models.model import Model
+from flickcast.models.themes import of_column, of_input, of_reduction
+
+Values = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+BASE = ""  # in place of a column: what is said of a post of which nothing is known
+ORDERS = 4  # of a post's columns, each also in reverse
+
+
+class Column(NamedTuple):
+    """A column of the design, its feature group, reduction, vector or text, and its theme."""
+
+    column: str
+    group: str
+    theme: str
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """Of n predictions, each part (n,): base + all columns + fusion + calibration = prediction.
+
+    `fusion` is what a member says beyond its learners in their weights, `calibration` what the model says beyond the
+    mean of its members. `said`: per member the learners' own predictions; `weights`: theirs in each member.
+    """
+
+    base: Values
+    columns: Mapping[Column, Values]
+    fusion: Values
+    calibration: Values
+    prediction: Values
+    low: Values
+    high: Values
+    said: list[dict[str, Values]]
+    weights: list[Mapping[str, float]]
+
+    def by(self, part: str) -> dict[str, Values]:
+        """The sums of the columns' contributions by `group` or `theme`."""
+        total: dict[str, Values] = {}
+        for column, values in self.columns.items():
+            key = getattr(column, part)
+            total[key] = total.get(key, np.zeros_like(values)) + values
+        return total
+
+
+def contributions(model: Model, rows: pl.DataFrame, orders: int = ORDERS) -> Contributions:
+    """Take apart the predictions of rows that `gather` made.
+
+    Exact for what is linear: members are averaged, learners weighted. Of a learner see `of_learner`.
+    """
+    base, fusion = np.zeros(rows.height), np.zeros(rows.height)
+    total: dict[Column, Values] = {}
+    said = []
+    for member in model.members:
+        design = member.preparation.design(rows)
+        named = columns_of(member.preparation)
+        fused = np.zeros(rows.height)
+        said.append({name: learner.predict(design) for name, learner in member.learners.items()})
+        for name, learner in member.learners.items():
+            share = member.weights.get(name, 0.0) / len(model.members)
+            fused += member.weights.get(name, 0.0) * said[-1][name]
+            if not share:
+                continue
+            for column, values in of_learner(learner, design, orders).items():
+                if column == BASE:
+                    base += share * values
+                else:
+                    total[named[column]] = total.get(named[column], 0.0) + share * values
+        fusion += (member.predict(rows) - fused) / len(model.members)
+    mean = base + fusion + np.sum([np.zeros(rows.height), *total.values()], axis=0)
+    finished = model.calibration.finish(rows, model.members_say(rows))
+    prediction, low, high = (np.asarray(finished[name], np.float64) for name in ("prediction", "low", "high"))
+    weights = [member.weights for member in model.members]
+    return Contributions(base, total, fusion, prediction - mean, prediction, low, high, said, weights)
+
+
+def columns_of(preparation: Preparation) -> dict[str, Column]:
+    """Group and theme of each column of the design; of what tells of two themes, the first."""
+    groups = preparation.groups()
+    themes = {
+        **{name: of_reduction(str(part.facts()["kind"]), part)[0] for name, part in preparation.reductions.items()},
+        **{
+            name: of_input(preparation.instead.get(name, name))[0] for name in (*preparation.widths, *preparation.texts)
+        },
+    }
+    return {
+        column: Column(column, group, themes[group] if group in themes else of_column(column, group))
+        for column, group in groups.items()
+    }
+
+
+def of_learner(learner: Learner, design: Design, orders: int = ORDERS) -> dict[str, Values]:
+    """Contribution of each column of the design, and of BASE, (rows,) each; they add up to the learner's predictions.
+
+    By the learner's own exact method where it has one (trees: SHAP, Lundberg et al. 2020, as LightGBM and CatBoost
+    compute it), otherwise by `sampled`.
+    """
+    own = getattr(learner, "contributions", None)
+    return own(design) if own is not None else sampled(learner.predict, design, orders)
+
+
+def sampled(predict: Callable[[Design], Values], design: Design, orders: int = ORDERS) -> dict[str, Values]:
+    """Shapley values of any predictor by sampled orders of the columns (Strumbelj and Kononenko 2014).
+
+    Starting from a row of which all is missing, its columns appear one by one; a column's contribution is what the
+    prediction moves by when it appears, averaged over `orders` random orders and their reverses (antithetic, Mitchell
+    et al. 2022). Within an order these steps add up to the whole way, so the contributions do, whatever is sampled.
+    The orders are the same for any row with the same columns; BASE is the prediction of the empty row.
+    """
+    whole = predict(design)
+    found = {name: np.zeros(design.rows) for name in (BASE, *design.names)}
+    for row in range(design.rows):
+        one = design.take(np.array([row]))
+        there = np.flatnonzero(_present(one))
+        ways = _orders(len(there), orders)
+        shown = np.zeros((len(ways), len(there) + 1, len(design.names)), bool)
+        for number, way in enumerate(ways):
+            for step, place in enumerate(there[way], start=1):
+                shown[number, step:, place] = True
+        steps = predict(_only(one, shown.reshape(-1, len(design.names)))).reshape(len(ways), -1)
+        for way, moves in zip(ways, np.diff(steps, axis=1), strict=True):
+            for place, move in zip(there[way], moves, strict=True):
+                found[design.names[place]][row] += move / len(ways)
+        found[BASE][row] = whole[row] - sum(found[name][row] for name in design.names)
+    return found
+
+
+def _orders(columns: int, count: int) -> list[NDArray[np.int64]]:
+    random = np.random.default_rng(columns)
+    drawn = [random.permutation(columns) for _ in range(count)]
+    return [way for order in drawn for way in (order, order[::-1])]
+
+
+def _present(one: Design) -> Mask:
+    """Which columns of a single row are not missing."""
+    return np.array(
+        [
+            *np.isfinite(one.numbers[0]),
+            *(one.codes[0] != MISSING_CODE),
+            *(bool(np.isfinite(values[0]).all()) for values in one.vectors.values()),
+            *(bool(values[0]) for values in one.texts.values()),
+        ],
+        bool,
+    )
+
+
+def _only(one: Design, shown: Mask) -> Design:
+    """The single row once per line of `shown` (lines, columns); what is not shown is missing."""
+    lines = one.take(np.zeros(len(shown), np.int64))
+    numbers, codes = one.numbers.shape[1], one.codes.shape[1]
+    parts = iter(shown[:, numbers + codes :].T)
+    return replace(
+        lines,
+        numbers=np.where(shown[:, :numbers], lines.numbers, np.float32(np.nan)),
+        codes=np.where(shown[:, numbers : numbers + codes], lines.codes, np.int32(MISSING_CODE)),
+        vectors={
+            name: np.where(next(parts)[:, None], values, np.float32(np.nan)) for name, values in lines.vectors.items()
+        },
+        texts={
+            name: [text if there else "" for text, there in zip(values, next(parts), strict=True)]
+            for name, values in lines.texts.items()
+        },
+    )

@@ -1,0 +1,121 @@
+"""What is left of a recipe without one of its parts, and of rows without their columns."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from flickcast.errors import UserError
+from flickcast.models.ablation import Reduced, only, parts, without
+
+MANIFEST = {
+    "tag_count": {"group": "words", "kind": "number"},
+    "hour": {"group": "time_place", "kind": "number"},
+    "latitude": {"group": "time_place", "kind": "number"},
+    "log_followers": {"group": "people", "kind": "number"},
+    "category": {"group": "categories", "kind": "category"},
+    "width": {"group": "picture_text", "kind": "number"},
+}
+RECIPE: dict[str, Any] = {
+    "learners": {"lightgbm": {}, "catboost": {}},
+    "weights": {"lightgbm": 0.4, "catboost": 0.6},
+    "vectors": ["picture", "vilt-both", "glove-title"],
+    "texts": ["words"],
+    "reductions": {
+        "title_tags": {"kind": "words", "dimensions": 3},
+        "looks": {"kind": "vectors", "column": "picture", "dimensions": 3},
+        "reach": {"kind": "influence"},
+        "where": {"kind": "user_places", "dimensions": 3},
+    },
+    "pseudo": {"rounds": 2},
+    "outlier_factor": 1.5,
+}
+VECTORS = ["picture", "text", "vilt-both", "glove-title"]
+ROWS = pl.DataFrame(
+    {
+        **{name: [1.0] for name in MANIFEST},
+        "post_id": ["a"],
+        "user_id": ["u"],
+        "title": ["t"],
+        "tags": [["t"]],
+        "longitude": [1.0],
+        **{name: [[1.0]] for name in VECTORS},
+    }
+)
+
+
+def cut(names: str) -> Reduced:
+    return without(names, RECIPE, MANIFEST, VECTORS)
+
+
+def known(rows: pl.DataFrame) -> set[str]:
+    return {name for name in rows.columns if rows[name].null_count() == 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "reductions", "vectors"),
+    [
+        ("visual", {"width", "picture", "vilt-both"}, {"looks"}, ["glove-title"]),
+        ("text", {"tag_count", "title", "tags", "text", "vilt-both", "glove-title"}, {"title_tags"}, ["picture"]),
+        ("user", {"log_followers"}, {"reach"}, RECIPE["vectors"]),
+        ("time", {"hour"}, set(), RECIPE["vectors"]),
+        ("place", {"latitude", "longitude"}, {"where"}, RECIPE["vectors"]),
+        ("time_place", {"hour", "latitude"}, set(), RECIPE["vectors"]),
+        ("picture", {"picture"}, set(), ["vilt-both", "glove-title"]),
+        ("title_tags", set(), {"title_tags"}, RECIPE["vectors"]),
+    ],
+)
+def test_inputs_go_missing_everywhere(name: str, columns: set[str], reductions: set[str], vectors: list[str]) -> None:
+    left = cut(name)
+    assert known(ROWS) - known(left.rows(ROWS)) == columns
+    assert set(MANIFEST) - set(left.manifest) == columns & set(MANIFEST)
+    assert set(RECIPE["reductions"]) - set(left.content["reductions"]) == reductions
+    assert left.content["vectors"] == vectors
+    assert left.rows(ROWS).schema == ROWS.schema
+    assert left.rows(ROWS)["user_id"].to_list() == ["u"]
+
+
+def test_a_learner_goes_with_its_weight() -> None:
+    assert cut("catboost").content["learners"] == {"lightgbm": {}}
+    assert cut("catboost").content["weights"] == {"lightgbm": 0.4}
+
+
+def test_steps_are_switched_off() -> None:
+    left = cut("pseudo-labels+filter+folds").content
+    assert (left["pseudo"], left["outlier_factor"], left["folds_by"]) == (None, None, "newest")
+
+
+def test_parts_with_a_plus_sign_go_together() -> None:
+    assert known(ROWS) - known(cut("time+user").rows(ROWS)) == {"hour", "log_followers"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("vizual", "did you mean 'visual'"), ("catbost", "'catboost'"), ("pseudo_labels", "'pseudo-labels'")],
+)
+def test_an_unknown_part_names_the_nearest(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"--without {name}: .*{said}"):
+        cut(name)
+
+
+def test_a_part_that_the_recipe_does_not_have_is_not_offered() -> None:
+    plain = Reduced({"learners": {"ridge": {}}, "folds_by": "newest"}, {"hour": MANIFEST["hour"]})
+    assert set(parts(plain, [])) == {"time", "time_place"}
+
+
+def test_the_last_learner_cannot_go() -> None:
+    with pytest.raises(UserError, match="no such part"):
+        cut("catboost+lightgbm")
+
+
+def test_only_a_theme_is_the_opposite() -> None:
+    left = only("text", RECIPE, MANIFEST, VECTORS)
+    assert set(left.manifest) == {"tag_count"}
+    assert set(left.content["reductions"]) == {"title_tags"}
+    assert left.content["vectors"] == ["vilt-both", "glove-title"]
+
+
+def test_the_recipe_itself_is_left_alone() -> None:
+    before = repr(RECIPE)
+    cut("visual+text+user+catboost+pseudo-labels")
+    assert repr(RECIPE) == before
