@@ -8,6 +8,7 @@ from autogluon_here import skip_without_autogluon
 from planted import planted, without
 
 from flickcast.errors import LeftOutError
+from flickcast.models.contributions import BASE, of_learner
 from flickcast.models.design import Design
 from flickcast.models.learners import LEARNERS, NEVER_SAVED, Learner
 
@@ -86,6 +87,15 @@ def test_importances_tell_signal_from_noise_and_add_up(name: str) -> None:
     assert set(shares) <= set(DESIGN.names)
     assert sum(shares.values()) == pytest.approx(1)
     assert shares.pop("noise", 0) < 0.15 * max(shares.values())  # networks make something of it in 400 rows
+
+
+def test_contributions_add_up_to_the_prediction_and_leave_noise_alone(name: str) -> None:
+    some, fitted = DESIGN.take(np.arange(6)), fit(name)
+    found = of_learner(fitted, some, orders=2)
+    assert set(found) <= {BASE, *DESIGN.names}
+    np.testing.assert_allclose(np.sum(list(found.values()), axis=0), fitted.predict(some), atol=1e-6)
+    mean = {key: np.abs(values).mean() for key, values in found.items() if key != BASE}
+    assert mean.pop("noise", 0) < 0.25 * max(mean.values())
 
 
 def test_rows_of_little_weight_teach_little(name: str) -> None:

@@ -14,7 +14,11 @@ Target = NDArray[np.float64]
 
 
 class Learner(Protocol):
-    """A fitted model of one family."""
+    """A fitted model of one family.
+
+    A family that can take its predictions apart exactly also has `contributions(design)`: by column, and under "" what
+    is expected of any row, (rows,) each. Those of the others are sampled (models/contributions.py).
+    """
 
     settings: ClassVar[type[Section]]  # its numbers in a recipe
     suffix: ClassVar[str]  # of its file in a model's folder
