@@ -1,6 +1,7 @@
-"""What recipes are measured against: ridge regression and boosters with their defaults, on columns as they came."""
+"""What recipes are measured against: ridge, boosters with their defaults and AutoGluon, on columns as they came."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -118,6 +119,25 @@ def ridge(raw: pl.DataFrame, target: Values, seed: int, threads: int) -> Predict
     return lambda rows: np.asarray(model.predict(rows.to_pandas()), np.float64)
 
 
+def autogluon(raw: pl.DataFrame, target: Values, seed: int, threads: int, **settings: Any) -> Predict:
+    """The best that AutoGluon makes of the same columns in its time; `settings`: numbers of `AutoGluonSettings`."""
+    from flickcast.models.design import MISSING_CODE, Design
+    from flickcast.models.learners.autogluon import AutoGluon, AutoGluonSettings
+
+    numbers, texts = _columns(raw)
+    codes = {name: _codes(raw[name].unique().sort().to_list()) for name in texts}
+
+    def design(rows: pl.DataFrame) -> Design:
+        coded = rows.select(pl.col(name).replace_strict(codes[name], default=MISSING_CODE) for name in texts)
+        wide = rows.select(pl.col(numbers).fill_null(float("nan")).cast(pl.Float32)).to_numpy()
+        return Design(wide, coded.cast(pl.Int32).to_numpy().reshape(rows.height, -1), numbers, texts)
+
+    fitted = AutoGluon.fit(design(raw), target, settings=AutoGluonSettings(**settings), seed=seed, threads=threads)
+    return lambda rows: fitted.predict(design(rows))
+
+
+# Too long for every comparison: a row only where `compare_recipes` is given settings under this name.
+ASKED_FOR: dict[str, Callable[..., Predict]] = {"autogluon, raw columns": autogluon}
 REFERENCES: dict[str, Fit] = {
     "ridge, raw columns": ridge,
     "catboost default, raw columns": catboost_default,

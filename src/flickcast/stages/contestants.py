@@ -21,7 +21,7 @@ class Contestant:
 
     name: str
     kind: str
-    recipe: Json | None = None  # the content of its YAML
+    recipe: Json | None = None  # the content of its YAML; of a reference its settings
     fits: int = 1  # learners that one fit fits
 
     @property
@@ -50,16 +50,18 @@ def contestants(ws: Workspace, wanted: Sequence[str], extra: Mapping[str, Json],
     """The rows to fit, references first; UserError with the nearest name for one that is neither recipe nor learner."""
     from flickcast.models import RECIPES
     from flickcast.models.learners import LEARNERS
-    from flickcast.models.references import REFERENCES
+    from flickcast.models.references import ASKED_FOR, REFERENCES
 
     names = list(dict.fromkeys(wanted)) or sorted(RECIPES, key=lambda name: (name != "champion", name))
     for name in names:
         if name not in RECIPES and name not in LEARNERS:
             raise UserError(f"--recipes: there is no recipe '{name}'; {nearest(name, [*RECIPES, *LEARNERS])}")
-    alone: dict[str, Json] = {name: {"learners": {name: {}}} for name in names if name not in RECIPES} | dict(extra)
+    alone: dict[str, Json] = {name: {"learners": {name: {}}} for name in names if name not in RECIPES}
+    alone |= {name: content for name, content in extra.items() if name not in ASKED_FOR}
     if references and "ridge" in LEARNERS:
         alone = {"ridge": {"learners": {"ridge": {}}}} | alone
     known = [Contestant(name, "reference") for name in REFERENCES] if references else []
+    known += [Contestant(name, "reference", content) for name, content in extra.items() if name in ASKED_FOR]
     known += [Contestant(name, "learner", content) for name, content in alone.items()]
     return known + [_recipe(ws, name) for name in names if name in RECIPES]
 

@@ -28,6 +28,7 @@ Json = dict[str, Any]
 Values = NDArray[np.float64]
 Advance = Callable[[int], None]
 EIGHTH = 8
+KIB = 1024
 MARK = "@flickcast "  # before a line that is for the parent; libraries print as they like
 PREDICTION, WITHOUT = "prediction", "without "
 
@@ -133,14 +134,15 @@ def _of_learner(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: in
 
 
 def _of_reference(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: int) -> Run:
-    from flickcast.models.references import REFERENCES, raw_columns
+    from flickcast.models.references import ASKED_FOR, REFERENCES, raw_columns
 
     raw = raw_columns(rows.posts, rows.users)
     learnt = raw.join(rows.labels.select("post_id", "popularity"), on="post_id").sort("post_id")
     training, tested = learnt.drop("popularity"), raw.filter(pl.col("post_id").is_in(rows.tested.implode()))
     target = learnt["popularity"].to_numpy()
     started = time.perf_counter()
-    predict = REFERENCES[task.row](training, target, ws.params.seed + seed, ws.params.train.threads)
+    fit = (REFERENCES | ASKED_FOR)[task.row]
+    predict = fit(training, target, ws.params.seed + seed, ws.params.train.threads, **(task.recipe or {}))
     fitted = time.perf_counter()
     prediction = predict(tested)
     costs = fitted - started, time.perf_counter() - fitted, peak_bytes()
@@ -217,14 +219,15 @@ def kept(folder: Path, seed: int, fold: int) -> Run | None:
 
 
 def peak_bytes() -> int:
-    """The most memory this process held so far. Not getrusage: that counts the parent's, from before the exec."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        lines = (line.split() for line in status.read_text().splitlines())
-        return next(int(line[1]) * 1024 for line in lines if line[0] == "VmHWM:")
+    """The most memory this process held so far, and beside it the largest of its children that have ended."""
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * KIB
+    status = Path("/proc/self/status")
+    if status.is_file():  # not getrusage: that counts the parent's, from before the exec
+        lines = (line.split() for line in status.read_text().splitlines())
+        return next(int(line[1]) * KIB for line in lines if line[0] == "VmHWM:") + children
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB + children
 
 
 def _main() -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 LABEL, WEIGHT = "label", "weight"
 IMPORTANCE_ROWS, IMPORTANCE_SECONDS = 1000, 60
+# Whether stacking helps is found out by a fit of a quarter of the time. Where no model is ready by then, AutoGluon
+# 1.6.3 without ray fails with "Learner is already fit" (2026-11-22, 30 s on busy cores).
+DYNAMIC_SECONDS = 300
 LAST_SECONDS = 2.0  # what it still does when the time for models is over
 
 
@@ -36,12 +39,14 @@ def fit(folder: Path) -> None:
         sample_weight=WEIGHT if WEIGHT in rows.columns else None,
         verbosity=0,
     )
+    stacking = asked["time_limit"] >= DYNAMIC_SECONDS and asked["presets"] != "medium_quality"
     seeds = {"model_random_seed": asked["seed"], "vary_seed_across_folds": True}
     predictor.fit(
         rows,
         time_limit=asked["until"] - time.time() - LAST_SECONDS,
         presets=asked["presets"],
         included_model_types=asked["included_model_types"],
+        dynamic_stacking=stacking,
         num_cpus=asked["threads"],
         num_gpus=0,
         ag_args_ensemble=seeds if asked["presets"] != "medium_quality" else None,  # that one fits each model once
