@@ -52,7 +52,9 @@ class Estimate:
         if len(self.src_after) <= self.dropped:
             return f"{words}."
         before, after = self.src_after[0], self.src_after[self.dropped]
-        return f"{words}; in a trial fit of {self.trial_rows} posts SRC went from {before:.3f} to {after:.3f} thereby."
+        them = "them" if self.dropped > 1 else "it"
+        trial = f"in a trial fit of {self.trial_rows} posts SRC went from {before:.3f} to {after:.3f} without {them}."
+        return f"{words}; {trial}"
 
 
 @dataclass(frozen=True)
