@@ -330,13 +330,14 @@ def _steady(seed: int, threads: int) -> Iterator[None]:
     """Within, torch draws the same numbers each time and sums in the same order."""
     import torch
 
-    before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    # By its mode, because `use_deterministic_algorithms` imports torch's compiler as well: 2 s (2.15, 2026-11-22).
+    before, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(strict)
+            torch.set_deterministic_debug_mode(mode)
             torch.set_num_threads(before)
