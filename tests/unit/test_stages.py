@@ -81,6 +81,7 @@ def test_predictions_of_posts_that_come_later_keep_the_earlier_ones(
 ) -> None:
     class Fixed:
         name = "fixed"
+        reads: tuple[str, ...] = ()
 
         def predict(self, matrix: pl.DataFrame, posts: pl.DataFrame, vectors: pl.DataFrame) -> pl.DataFrame:
             return matrix.select("post_id", prediction=pl.lit(1.0), low=pl.lit(0.0), high=pl.lit(2.0))

@@ -1,6 +1,6 @@
 """What a prediction is made of: contributions of columns, fusion and calibration, which add up to it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 BASE = ""  # in place of a column: what is said of a post of which nothing is known
 ORDERS = 4  # of a post's columns, each also in reverse
+LINES = 4096  # rows that a predictor is asked about at once, and about the memory that takes
 
 
 class Column(NamedTuple):
@@ -118,22 +119,40 @@ def sampled(predict: Callable[[Design], Values], design: Design, orders: int = O
     et al. 2022). Within an order these steps add up to the whole way, so the contributions do, whatever is sampled.
     The orders are the same for any row with the same columns; BASE is the prediction of the empty row.
     """
-    whole = predict(design)
+    whole, there = predict(design), _present(design)
     found = {name: np.zeros(design.rows) for name in (BASE, *design.names)}
-    for row in range(design.rows):
-        one = design.take(np.array([row]))
-        there = np.flatnonzero(_present(one))
-        ways = _orders(len(there), orders)
-        shown = np.zeros((len(ways), len(there) + 1, len(design.names)), bool)
-        for number, way in enumerate(ways):
-            for step, place in enumerate(there[way], start=1):
-                shown[number, step:, place] = True
-        steps = predict(_only(one, shown.reshape(-1, len(design.names)))).reshape(len(ways), -1)
-        for way, moves in zip(ways, np.diff(steps, axis=1), strict=True):
-            for place, move in zip(there[way], moves, strict=True):
-                found[design.names[place]][row] += move / len(ways)
-        found[BASE][row] = whole[row] - sum(found[name][row] for name in design.names)
+    for block in _blocks(there, orders):
+        shown = [_shown(there[row], _orders(int(there[row].sum()), orders)) for row in block]
+        lines = np.repeat(block, [len(one) for one in shown])
+        said = predict(_only(design, lines, np.concatenate(shown)))
+        ends = np.cumsum([len(one) for one in shown])
+        for row, steps in zip(block, np.split(said, ends[:-1]), strict=True):
+            places = np.flatnonzero(there[row])
+            ways = _orders(len(places), orders)
+            moves = np.diff(steps.reshape(len(ways), -1), axis=1)
+            for way, own in zip(ways, moves, strict=True):
+                for place, move in zip(places[way], own, strict=True):
+                    found[design.names[place]][row] += move / len(ways)
+    found[BASE] = whole - np.sum([found[name] for name in design.names], axis=0)
     return found
+
+
+def _blocks(there: Mask, orders: int) -> Iterator[NDArray[np.int64]]:
+    """Rows that are asked about in one go: one at least, and together not many more than LINES."""
+    lines = 2 * orders * (there.sum(axis=1) + 1)
+    number = np.cumsum(lines) // LINES
+    for one in np.unique(number):
+        yield np.flatnonzero(number == one)
+
+
+def _shown(there: Mask, ways: list[NDArray[np.int64]]) -> Mask:
+    """Which columns of a row have appeared at each step of each way, (ways x steps, columns)."""
+    places = np.flatnonzero(there)
+    shown = np.zeros((len(ways), len(places) + 1, len(there)), bool)
+    for number, way in enumerate(ways):
+        for step, place in enumerate(places[way], start=1):
+            shown[number, step:, place] = True
+    return shown.reshape(-1, len(there))
 
 
 def _orders(columns: int, count: int) -> list[NDArray[np.int64]]:
@@ -142,23 +161,21 @@ def _orders(columns: int, count: int) -> list[NDArray[np.int64]]:
     return [way for order in drawn for way in (order, order[::-1])]
 
 
-def _present(one: Design) -> Mask:
-    """Which columns of a single row are not missing."""
-    return np.array(
-        [
-            *np.isfinite(one.numbers[0]),
-            *(one.codes[0] != MISSING_CODE),
-            *(bool(np.isfinite(values[0]).all()) for values in one.vectors.values()),
-            *(bool(values[0]) for values in one.texts.values()),
-        ],
-        bool,
-    )
+def _present(design: Design) -> Mask:
+    """Which columns are not missing, (rows, columns)."""
+    columns = [
+        *np.isfinite(design.numbers).T,
+        *(design.codes != MISSING_CODE).T,
+        *(np.isfinite(values).all(axis=1) for values in design.vectors.values()),
+        *(np.array([bool(text) for text in values], bool) for values in design.texts.values()),
+    ]
+    return np.column_stack(columns) if columns else np.zeros((design.rows, 0), bool)
 
 
-def _only(one: Design, shown: Mask) -> Design:
-    """The single row once per line of `shown` (lines, columns); what is not shown is missing."""
-    lines = one.take(np.zeros(len(shown), np.int64))
-    numbers, codes = one.numbers.shape[1], one.codes.shape[1]
+def _only(design: Design, rows: NDArray[np.int64], shown: Mask) -> Design:
+    """A row of the design per line of `shown` (lines, columns); what is not shown is missing."""
+    lines = design.take(rows)
+    numbers, codes = lines.numbers.shape[1], lines.codes.shape[1]
     parts = iter(shown[:, numbers + codes :].T)
     return replace(
         lines,
