@@ -10,6 +10,7 @@ from flickcast.errors import UserError, nearest
 from flickcast.models.ensemble import Ensemble
 from flickcast.models.left_out import notes
 from flickcast.models.model import Model
+from flickcast.models.pseudo import recent
 from flickcast.models.recipes import RECIPES
 from flickcast.models.rows import gather
 from flickcast.params import TrainParams
@@ -29,25 +30,34 @@ def train(
     seed: int,
     folder: Path,
     advance: Callable[[int], None] = lambda count: None,
+    newest: pl.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Fit the recipe twice and save both models; returns the metrics of its cross-validation.
 
     `holdout` learns from the oldest 80 % of the labelled posts alone, to be judged on the newest 20 %; `final`, the
-    one to be used, from all of them. Pseudo-labels may go to posts that have no label, of `holdout` to the newest 20 %.
+    one to be used, from all of them. Pseudo-labels may go to recent posts that have no label, of `holdout` to those of
+    the newest 20 % that are in `newest`, a matrix that knows no label of them.
     """
     steps = recipe_of(params.recipe, recipe, seed, params.threads).to_save()
     everything = gather(matrix, posts, vectors)
     rows = gather(matrix, posts, vectors, labels)
     oldest, _ = time_split(rows)
     training_rows = rows.filter(pl.col("post_id").is_in(oldest.implode()))
+    candidates = None if newest is None else gather(newest, posts, vectors)
     metrics = {}
     for name, part in {"holdout": training_rows, "final": rows}.items():
         others = everything.join(part, on="post_id", how="anti")
         context = others if is_transductive(manifest) else None
-        model, cross_validation = steps.fit(part, manifest, advance, context, others)
+        pool = _recent(candidates if name == "holdout" else others, part, steps)
+        model, cross_validation = steps.fit(part, manifest, advance, context, pool)
         model.save(folder / name)
         metrics[name] = {"model": model.name, **cross_validation}
     return metrics
+
+
+def _recent(pool: pl.DataFrame | None, rows: pl.DataFrame, steps: Ensemble) -> pl.DataFrame | None:
+    pseudo = steps.settings.pseudo
+    return None if pool is None or pseudo is None else recent(pool, rows, pseudo.days)
 
 
 def fits(recipe: Mapping[str, Any], params: TrainParams) -> int:

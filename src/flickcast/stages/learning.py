@@ -9,6 +9,7 @@ from flickcast.console import progress
 from flickcast.errors import UserError
 from flickcast.records import StageReport
 from flickcast.splits import time_split
+from flickcast.stages.evaluating import Judged
 from flickcast.stages.matrix import feature_manifest
 from flickcast.stages.recipes import model_folder, recipe_content
 from flickcast.tables import publish, publish_json
@@ -27,18 +28,21 @@ def train(ws: Workspace) -> StageReport:
         return _train_nothing(ws, rows.height)
     if rows["popularity"].n_unique() == 1:
         raise UserError(f"{ws.root}: all {rows.height} labels are {rows['popularity'][0]}: there is nothing to learn.")
+    steps = models.recipe_of(params.recipe, recipe, ws.params.seed, params.threads)
+    newest = Judged.of(ws).tested if steps.settings.pseudo else None
     with progress("train", models.fits(recipe, params)) as advance:
         metrics = models.train(
             ws.read("features"),
             feature_manifest(ws),
             ws.read("posts"),
-            ws.vectors(models.recipe_of(params.recipe, recipe, ws.params.seed, params.threads).reads),
+            ws.vectors(steps.reads),
             rows,
             recipe,
             params,
             ws.params.seed,
             ws.root / "models" / params.recipe,
             advance,
+            newest,
         )
     publish_json(ws.root / "metrics" / "train.json", metrics)
     facts = {"labelled": rows.height, "model": metrics["final"]["model"]}
