@@ -29,7 +29,9 @@ GROUPS = {
     "picture_statistics": "light, colour and quality of the picture",
 }
 KINDS = {
+    "age": "how long it has been up",
     "words": "what its words say",
+    "wording": "how posts worded like it did",
     "target_encoding": "how posts of its category did",
     "nearest": "how the most alike posts did",
     "user_tags": "what the user tags",

@@ -22,7 +22,9 @@ _OF_GROUPS = {
 _PLACES = ("country", "region", "latitude", "longitude", "geo_accuracy", "is_geotagged", "place_", "log_place_")
 _TIMES = ("calendar_",)
 _OF_KINDS = {
+    "age": "time",
     "words": "text",
+    "wording": "text",
     "target_encoding": "topic",
     "user_tags": "user",
     "user_places": "place",

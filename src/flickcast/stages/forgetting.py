@@ -23,6 +23,7 @@ from flickcast.workspace import Workspace
 
 DERIVED = {"labels": labels, "aggregates/users": aggregate, "features": features}
 JOURNALS = "ingest"  # in .flickcast: answers of nights that did not end; such a night asks again
+EXPLAINED = "reports/explain"  # pictures that `explain` draws again; ids are escaped in them
 SHOWN = ("logs", "reports", "last-error.json")  # in .flickcast: what stages said last
 TOLD = ("plots", "reports", "metrics")  # made anew by the next night
 
@@ -171,8 +172,8 @@ def _tables_with(ws: Workspace, column: str) -> list[str]:
 
 
 def _remove_files(ws: Workspace, theirs: Forgotten) -> list[str]:
-    """Delete the journals of unfinished nights, and every log, report and plot that names them; which."""
-    journals = [path for path in (ws.state_folder / JOURNALS).rglob("*") if path.is_file()]
+    """Delete the journals of unfinished nights, explanations, and every log, report and plot that names them; which."""
+    journals = [*_files(ws.state_folder / JOURNALS), *_files(ws.root / EXPLAINED)]
     shown = [path for name in SHOWN for path in _files(ws.state_folder / name)]
     told = [path for name in TOLD for path in _files(ws.root / name)]
     naming = [path for path in (*shown, *told) if mentioned(path.read_bytes(), theirs.ids)]

@@ -4,9 +4,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from reducible import settings
 
 from flickcast.errors import UserError
 from flickcast.models.ablation import Reduced, only, parts, without
+from flickcast.models.reductions import REDUCTIONS
+from flickcast.models.themes import THEMES, of_reduction
 
 MANIFEST = {
     "tag_count": {"group": "words", "kind": "number"},
@@ -73,6 +76,13 @@ def test_inputs_go_missing_everywhere(name: str, columns: set[str], reductions: 
     assert left.content["vectors"] == vectors
     assert left.rows(ROWS).schema == ROWS.schema
     assert left.rows(ROWS)["user_id"].to_list() == ["u"]
+
+
+def test_every_kind_of_reduction_tells_of_a_theme() -> None:
+    """One that is missing in themes.py would count as topic: `--without text` would leave a new kind of words in."""
+    themes = {kind: of_reduction(kind, settings(kind))[0] for kind in REDUCTIONS}
+    assert set(themes.values()) <= set(THEMES)
+    assert [kind for kind, theme in themes.items() if theme == "topic"] == ["target_encoding"]
 
 
 def test_a_learner_goes_with_its_weight() -> None:
