@@ -59,6 +59,11 @@ def test_rare_categories_share_a_row_and_a_missing_one_is_named() -> None:
     assert table(few).filter(pl.col("kind") == "category")["segment"].to_list() == ["c1", "none"]
 
 
+def test_a_source_without_categories_has_no_such_table() -> None:
+    found = table(TEST.with_columns(category=pl.lit(None, pl.String)))
+    assert found["kind"].unique().sort().to_list() == ["popularity", "user"]
+
+
 def test_the_oracle_stands_beside_where_it_is_known() -> None:
     found = as_json(table())
     assert found["user"]["first posts"]["oracle"]["mae"] == 0

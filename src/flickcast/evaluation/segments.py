@@ -53,18 +53,22 @@ def worst(table: pl.DataFrame) -> str | None:
 
 
 def _kinds(rows: pl.DataFrame) -> dict[str, pl.Series]:
-    category = rows["category"].fill_null("none")
-    frequent = category.value_counts(sort=True).sort("count", "category", descending=[True, False])["category"]
-    own = frequent.head(CATEGORIES).implode() if len(frequent) > CATEGORIES else frequent.implode()
+    """The segment of each row, by kind; no categories where the source has none."""
+    is_new = pl.when("is_cold_start").then(pl.lit("first posts")).otherwise(pl.lit("known users"))
     tenth = (rows["popularity"].rank("ordinal") - 1) * TENTHS // rows.height + 1
-    choose = pl.when(pl.col("category").is_in(own)).then("category").otherwise(pl.lit("all others"))
     return {
-        "user": rows.select(
-            pl.when("is_cold_start").then(pl.lit("first posts")).otherwise(pl.lit("known users"))
-        ).to_series(),
-        "category": category.to_frame("category").select(choose).to_series(),
+        "user": rows.select(is_new).to_series(),
+        **({"category": _categories(rows["category"])} if rows["category"].is_not_null().any() else {}),
         "popularity": "tenth " + tenth.cast(pl.String).str.zfill(2),
     }
+
+
+def _categories(values: pl.Series) -> pl.Series:
+    """The most frequent by name, all others as one; a post without one is `none`."""
+    named = values.fill_null("none").alias("category").to_frame()
+    frequent = named["category"].value_counts().sort("count", "category", descending=[True, False])["category"]
+    is_own = pl.col("category").is_in(frequent.head(CATEGORIES).implode())
+    return named.select(pl.when(is_own).then("category").otherwise(pl.lit("all others"))).to_series()
 
 
 def _figures(rows: pl.DataFrame, params: EvaluateParams, seed: int) -> dict[str, float | None]:

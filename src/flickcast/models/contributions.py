@@ -60,30 +60,26 @@ def contributions(model: Model, rows: pl.DataFrame, orders: int = ORDERS) -> Con
 
     Exact for what is linear: members are averaged, learners weighted. Of a learner see `of_learner`.
     """
-    base, fusion = np.zeros(rows.height), np.zeros(rows.height)
+    members = model.members_say(rows)
+    base, fusion = np.zeros(rows.height), members.mean(axis=1)
     total: dict[Column, Values] = {}
     said = []
     for member in model.members:
-        design = member.preparation.design(rows)
-        named = columns_of(member.preparation)
-        fused = np.zeros(rows.height)
+        design, named = member.preparation.design(rows), columns_of(member.preparation)
         said.append({name: learner.predict(design) for name, learner in member.learners.items()})
         for name, learner in member.learners.items():
             share = member.weights.get(name, 0.0) / len(model.members)
-            fused += member.weights.get(name, 0.0) * said[-1][name]
-            if not share:
-                continue
-            for column, values in of_learner(learner, design, orders).items():
+            fusion -= share * said[-1][name]
+            for column, values in of_learner(learner, design, orders).items() if share else ():
                 if column == BASE:
                     base += share * values
                 else:
-                    total[named[column]] = total.get(named[column], 0.0) + share * values
-        fusion += (member.predict(rows) - fused) / len(model.members)
-    mean = base + fusion + np.sum([np.zeros(rows.height), *total.values()], axis=0)
-    finished = model.calibration.finish(rows, model.members_say(rows))
+                    total[named[column]] = total.get(named[column], np.zeros(rows.height)) + share * values
+    finished = model.calibration.finish(rows, members)
     prediction, low, high = (np.asarray(finished[name], np.float64) for name in ("prediction", "low", "high"))
     weights = [member.weights for member in model.members]
-    return Contributions(base, total, fusion, prediction - mean, prediction, low, high, said, weights)
+    calibration = prediction - members.mean(axis=1)
+    return Contributions(base, total, fusion, calibration, prediction, low, high, said, weights)
 
 
 def columns_of(preparation: Preparation) -> dict[str, Column]:

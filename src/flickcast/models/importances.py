@@ -9,7 +9,7 @@ from flickcast.models.model import Model
 from flickcast.models.univariate import sample_of
 
 # Rows whose predictions are taken apart: trees do that in milliseconds, other learners are asked column by column.
-ROWS, SAMPLED_ROWS, SAMPLED_ORDERS = 300, 12, 1
+ROWS, SAMPLED_ROWS, SAMPLED_ORDERS = 200, 12, 1
 GROUP, COLUMN = "group", "column"
 
 
