@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from flickcast.models.networks.inputs import UNSEEN, Batch, Scaling, Shape
@@ -117,6 +118,7 @@ def _influence(module: Any, data: Batch, seed: int) -> dict[str, torch.Tensor]:
     values, weights = np.unique(counts[known], return_counts=True)
     if len(values) < 2:
         return {}
-    centres = centres_of(values, weights, settings.clusters, seed)
+    with threadpool_limits(1):  # of a few thousand numbers: a second thread would only wait
+        centres = centres_of(values, weights, settings.clusters, seed)
     levels = np.searchsorted((centres[1:] + centres[:-1]) / 2, counts)
     return {INFLUENCE: torch.from_numpy(np.where(known, levels, -1))}
