@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 from features import take_in
 from features import workspace as crowded
 from ingest import write_between
@@ -117,7 +118,7 @@ def compare(ws: Workspace, split: str, given: argparse.Namespace) -> tuple[Compa
     extra = {AUTOGLUON: {"time_limit": given.autogluon_seconds}} if given.autogluon_seconds else {}
     seen: list[Predictions] = []
 
-    def shown(comparison: Comparison, predictions: Predictions) -> None:
+    def shown(comparison: Comparison, folds: pl.DataFrame, predictions: Predictions) -> None:
         seen[:] = [predictions]
 
     with ws.lock("benchmarks/recipes.py"):

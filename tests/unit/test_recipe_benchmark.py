@@ -1,5 +1,6 @@
 """benchmarks/recipes.py: its tables say what was compared, and its workspaces hold what they should."""
 
+from argparse import Namespace
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -73,14 +74,19 @@ def test_the_lead_is_told_in_percent_of_the_others_error(tables: ModuleType) -> 
     assert tables.goals(comparison({"ridge": 1.0})) == ""
 
 
-def test_known_users_are_those_with_a_post_to_learn_from(tables: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_it_compares_as_the_product_does_and_knows_users_with_a_post_to_learn_from(
+    tables: ModuleType, tmp_path: Path
+) -> None:
     """In the made-up posts every fifth of the last 100 is by a user without another one."""
     ws = judgeable(tmp_path / "workspace")
-    tested = ws.read("labels", ("post_id", "popularity")).sort("post_id").tail(56)
+    given = Namespace(only=["champion"], autogluon_seconds=0)
+    found, said = import_module("recipes").compare(ws, "time", given)
+    assert {"champion", "user_mean", tables.LIGHTGBM} <= {row["row"] for row in found.rows}
     is_new = pl.col("post_id").str.slice(1).cast(pl.Int32) % 5 == 0
     wrong = pl.col("popularity") + pl.when(is_new).then(100).otherwise(1)
-    said = tested.select("post_id", pl.lit(0).alias("fold"), "popularity", champion=wrong)
-    assert tables.known_users(ws, said) == {"champion": pytest.approx(1)}
+    assert tables.known_users(ws, said.with_columns(champion=wrong))["champion"] == pytest.approx(1)
+    assert tables.known_users(ws, said).keys() == set(said.columns[3:])
 
 
 @pytest.mark.slow
