@@ -1,6 +1,5 @@
 """A fitted model as a folder of data: checked before it is parsed, never executed."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +13,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from flickcast.errors import CheckError, UserError
 from flickcast.models.calibration import Calibration
 from flickcast.models.design import Preparation
 from flickcast.models.learners import LEARNERS, Learner
 from flickcast.models.rows import gather
+from flickcast.models.stored import Description, read
+from flickcast.models.trial import is_trusted, trust, try_out
 from flickcast.tables import publish, publish_json
-
-Json = dict[str, Any]
-FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,7 @@ class Model:
     @property
     def name(self) -> str:
         """The recipe and a short hash of all that the model consists of."""
-        content = json.dumps(self._description(), sort_keys=True)
-        return f"{self.recipe}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+        return f"{self.recipe}-{self._description().sha256[:12]}"
 
     def predict(self, matrix: pl.DataFrame, posts: pl.DataFrame, vectors: pl.DataFrame) -> pl.DataFrame:
         """post_id, prediction, low and high (80 % band) for each post of the matrix, by post_id."""
@@ -117,29 +113,41 @@ class Model:
         """Write the files, then model.json with their sha256; files of an earlier model are removed."""
         for file, content in self.files.items():
             publish(folder / file, content)
-        publish_json(folder / "model.json", self._description())
+        description = self._description()
+        trust(description.sha256)
+        publish_json(folder / "model.json", description.model_dump(mode="json"))
         for path in folder.iterdir():
             if path.name not in self.files and path.name not in {"model.json", ".gitignore"}:
                 path.unlink()
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The model saved there. CheckError if a file is not the one that was saved."""
-        facts = _description_in(folder)
-        files = {file: _checked(folder / file, digest) for file, digest in facts["files"].items()}
-        weights = enumerate(facts["weights"], start=1)
-        members = [Member.restore(_own(files, number), facts["learners"], own) for number, own in weights]
-        return cls(facts["recipe"], facts["learners"], members, Calibration.restore(facts["calibration"]), files)
+        """The model saved there; one that was not made on this machine is tried in a process of its own first.
 
-    def _description(self) -> Json:
-        return {
-            "format": FORMAT,
-            "recipe": self.recipe,
-            "learners": dict(self.kinds),
-            "weights": [dict(member.weights) for member in self.members],
-            "calibration": self.calibration.facts(),
-            "files": {file: hashlib.sha256(content).hexdigest() for file, content in self.files.items()},
-        }
+        CheckError if a file is not the one that was saved, or cannot be used.
+        """
+        description, files = read(folder)
+        if not is_trusted(description.sha256):
+            try_out(folder, description.sha256)
+            trust(description.sha256)
+        return cls.parsed(description, files)
+
+    @classmethod
+    def parsed(cls, description: Description, files: Mapping[str, bytes]) -> Self:
+        """The model of these files, which is only safe for what is trusted."""
+        weights = enumerate(description.weights, start=1)
+        members = [Member.restore(_own(files, number), description.learners, own) for number, own in weights]
+        calibration = Calibration.restore(description.calibration)
+        return cls(description.recipe, description.learners, members, calibration, files)
+
+    def _description(self) -> Description:
+        return Description.of(
+            self.files,
+            recipe=self.recipe,
+            learners=dict(self.kinds),
+            weights=[dict(member.weights) for member in self.members],
+            calibration=self.calibration.facts(),
+        )
 
 
 def _in_row_order(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -150,21 +158,3 @@ def _in_row_order(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]
 def _own(files: Mapping[str, bytes], number: int) -> dict[str, bytes]:
     prefix = f"{number}-"
     return {file.removeprefix(prefix): content for file, content in files.items() if file.startswith(prefix)}
-
-
-def _description_in(folder: Path) -> Json:
-    path = folder / "model.json"
-    if not path.is_file():
-        raise UserError(f"{folder} holds no model. Train one with `flickcast train`, or get it with `dvc pull`.")
-    description: Json = json.loads(path.read_text())
-    if description["format"] != FORMAT:
-        raise UserError(f"{path} has format {description['format']}; this version reads {FORMAT}. Train it again.")
-    return description
-
-
-def _checked(path: Path, digest: str) -> bytes:
-    """The file's bytes, once they are known to be the ones that were saved."""
-    content = path.read_bytes() if path.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise CheckError(f"{path} is not the file that model.json names (sha256). Get it back with `dvc checkout`.")
-    return content

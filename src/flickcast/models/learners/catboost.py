@@ -100,10 +100,8 @@ class CatBoost:
         metadata = self.model.get_metadata()
         for key in ("train_finish_time", "model_guid"):  # 1.2.10 stamps each fit with a clock and a random id
             metadata[key] = ""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"model.{self.suffix}"
-            self.model.save_model(str(path))
-            return path.read_bytes()
+        # What was fitted is written otherwise than what was read; the latter is always written alike (1.2.10).
+        return _written(self.from_bytes(_written(self.model)).model)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -111,6 +109,13 @@ class CatBoost:
         import catboost
 
         return cls(catboost.CatBoostRegressor().load_model(blob=content))
+
+
+def _written(model: "catboost.CatBoostRegressor") -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"model.{CatBoost.suffix}"
+        model.save_model(str(path))
+        return path.read_bytes()
 
 
 def _pool(design: Design, target: Target | None = None, weights: Target | None = None) -> "catboost.Pool":
