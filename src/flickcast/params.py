@@ -141,6 +141,7 @@ class TrainParams(Section):
     recipe: str = "champion"
     threads: int = Field(2, ge=1)
     min_labelled: int = Field(50, ge=10, description="fewer labelled posts than this make no model")
+    full: bool = Field(False, description="every learner learns from all posts, whatever the recipe's at_night says")
 
 
 class EvaluateParams(Section):

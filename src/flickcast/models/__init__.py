@@ -39,6 +39,7 @@ def train(
     the newest 20 % that are in `newest`, a matrix that knows no label of them.
     """
     steps = recipe_of(params.recipe, recipe, seed, params.threads).to_save()
+    steps = steps.in_full() if params.full else steps
     everything = gather(matrix, posts, vectors)
     rows = gather(matrix, posts, vectors, labels)
     oldest, _ = time_split(rows)

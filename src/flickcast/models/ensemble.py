@@ -52,6 +52,9 @@ class EnsembleSettings(PreparationSettings, CalibrationSettings):
     )
     pseudo: PseudoSettings | None = Field(None, description="posts without a label that teach as well; null: none")
     drop_first: list[str] = Field([], description="learners to leave out, in this order, where time is short")
+    at_night: dict[str, int] = Field(
+        {}, description="learner to how many posts of a fold, the newest ones, it learns from; train.full: from all"
+    )
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,10 @@ class Ensemble:
     def to_save(self) -> Self:
         """The recipe for a model that will be saved: without learners that have no stored form."""
         return self._without({name: UNSAVED for name, kind in self.kinds.items() if kind in NEVER_SAVED})
+
+    def in_full(self) -> Self:
+        """The recipe without what keeps a night short: every learner learns from all posts."""
+        return replace(self, settings=self.settings.model_copy(update={"at_night": {}}))
 
     @property
     def reads(self) -> list[str]:
@@ -238,15 +245,16 @@ class Ensemble:
             design, target, weights = further.joined(fold.rows, design, target, weights)
         learners, missing = {}, {}
         for name, numbers in self.learner_settings.items():
+            part = newest_positions(fold.rows, self.settings.at_night.get(name), len(target))
             try:
                 learners[name] = LEARNERS[self.kinds[name]].fit(
-                    design,
-                    target,
+                    design if part is None else design.take(part),
+                    target if part is None else target[part],
                     settings=numbers,
                     seed=self.seed,
                     threads=self.threads,
                     validation=(fold.seen, _target(fold.stopping)),
-                    weights=weights,
+                    weights=weights if part is None or weights is None else weights[part],
                 )
             except LeftOutError as why:
                 missing[name] = str(why)
@@ -328,6 +336,14 @@ class Ensemble:
 
 def _unseen_rows(rows: pl.DataFrame, fitted: Sequence[Fitted]) -> pl.DataFrame:
     return rows[np.concatenate([np.flatnonzero(one.held) for one in fitted])]
+
+
+def newest_positions(rows: pl.DataFrame, most: int | None, count: int) -> NDArray[np.int64] | None:
+    """The places of the newest `most` of the rows, and of what stands behind them up to `count`; None: all do."""
+    if most is None or rows.height <= most:
+        return None
+    rank = rows.select(pl.struct("posted_at", "post_id").rank("ordinal")).to_series().to_numpy()
+    return np.concatenate([np.flatnonzero(rank > rows.height - most), np.arange(rows.height, count)])
 
 
 def _target(rows: pl.DataFrame) -> Values:

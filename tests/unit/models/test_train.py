@@ -11,6 +11,7 @@ from table_rows import day, labels, posts, vectors
 
 from flickcast import models
 from flickcast.errors import CheckError, UserError
+from flickcast.models.ensemble import newest_positions
 from flickcast.params import TrainParams
 from flickcast.workspace import template_root
 
@@ -193,3 +194,26 @@ def test_unknown_recipe_names_the_nearest() -> None:
 def test_shipped_recipe_is_valid() -> None:
     content = yaml.safe_load((template_root() / "recipes" / "champion.yaml").read_text())
     assert models.fits(content, TrainParams()) > 0
+
+
+def test_learner_that_is_kept_short_learns_from_the_newest_unless_in_full(tmp_path: Path) -> None:
+    short = {**SMALL, "learners": {"lightgbm": {"max_iterations": 5}}, "at_night": {"lightgbm": 40}}
+    oldest = pl.col("post_id") < "p030"  # never among the newest 40 of a fold
+    moved = LABELS.with_columns(popularity=pl.when(oldest).then(pl.col("popularity") + 5).otherwise("popularity"))
+    boosters = {}
+    for full in (False, True):
+        for name, known in {"as_is": LABELS, "moved": moved}.items():
+            params, folder = TrainParams(threads=1, full=full), tmp_path / f"{full}-{name}"
+            models.train(MATRIX, MANIFEST, POSTS, VECTORS, known, short, params, 0, folder)
+            boosters[full, name] = models.load(folder / "final").members[0].learners["lightgbm"].to_bytes()
+    assert boosters[True, "as_is"] != boosters[False, "as_is"]
+    assert boosters[True, "as_is"] != boosters[True, "moved"]
+    assert boosters[False, "as_is"] == boosters[False, "moved"]
+
+
+def test_newest_positions_keep_what_stands_behind_the_rows() -> None:
+    assert newest_positions(POSTS, None, COUNT) is None
+    assert newest_positions(POSTS, COUNT, COUNT) is None
+    found = newest_positions(POSTS, 3, COUNT + 2)
+    assert found is not None
+    assert found.tolist() == [117, 118, 119, 120, 121]

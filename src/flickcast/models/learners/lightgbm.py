@@ -20,6 +20,7 @@ class LightGBMSettings(Section):
     """LightGBM's own parameters, under its own names."""
 
     objective: Literal["l2", "l1", "huber"] = "l2"
+    alpha: float = Field(0.9, gt=0, description="huber: errors beyond it count linearly, in units of the label")
     max_iterations: int = Field(600, ge=1)
     patience: int = Field(40, ge=1, description="rounds without a better validation score before it stops")
     learning_rate: float = Field(0.05, gt=0, le=1)
