@@ -28,6 +28,7 @@ def compare(
     answers: Annotated[
         Path | None, typer.Option(help="With --split smpd: the folder of official files that has the test labels.")
     ] = None,
+    references: Annotated[bool, typer.Option(help="Also ridge, CatBoost and LightGBM with their defaults.")] = True,
     plan: Annotated[bool, typer.Option("--plan", help="Only say how long it will take, by small timed fits.")] = False,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
@@ -49,13 +50,16 @@ def compare(
     ws = Workspace(workspace)
     with working_in(ws.root), ws.lock("flickcast compare"), ws.naming_damage():
         if plan:
-            _show_plan(plan_of_comparison(ws, names, split, seeds=seeds, budget_seconds=limit), as_json)
+            _show_plan(
+                plan_of_comparison(ws, names, split, seeds=seeds, budget_seconds=limit, references=references), as_json
+            )
             return
-        _compare(ws, names, split, seeds, limit, answers, as_json)
+        options = {"seeds": seeds, "budget_seconds": limit, "references": references}
+        _compare(ws, names, split, answers, as_json, options)
 
 
 def _compare(
-    ws: Workspace, names: list[str], split: str, seeds: int, limit: float | None, answers: Path | None, as_json: bool
+    ws: Workspace, names: list[str], split: str, answers: Path | None, as_json: bool, options: dict[str, Any]
 ) -> None:
     from flickcast.comparison.text import markdown
     from flickcast.stages import read_source
@@ -67,8 +71,7 @@ def _compare(
         ws,
         names,
         split,
-        seeds=seeds,
-        budget_seconds=limit,
+        **options,
         answers=known,
         shown=partial(write_comparison, ws.root / FOLDER),
     )

@@ -60,18 +60,18 @@ def compare_recipes(
     says why in its note. UserError for a wrong name or too few posts. Nothing is locked: hold `ws.lock` around it.
     """
     schedule = Schedule(Contest(ws, split, answers), seeds, budget_seconds)
-    contest, rows = schedule.contest, contestants(ws, wanted, extra or {}, references)
-    entries = contest.baselines()
+    entries = (contest := schedule.contest).baselines()
+    rows = contestants(ws, wanted, extra or {}, references)
     if budget_seconds is not None:
         schedule.estimate(rows)
     with progress("compare", sum(row.fits * len(contest.todo(row, seeds)) for row in rows)) as advance:
         for place, row in enumerate(rows):
             advance(0, row.name)
             entries.append(schedule.judged(row, rows[place + 1 :], advance))
-            say(_line(entries[-1], contest.labels))
             figures = [entry.figures(contest.labels) for entry in entries]
             so_far = Comparison(split, figures, notes=contest.notes())
             shown(so_far, contest.folds, contest.predictions(entries))
+            say(_line(entries[-1], contest.labels))  # only now: whoever reads it may end the command
     facts = {"posts": contest.tested.height, "folds": len(contest.numbers), "seeds": seeds}
     result = compared(split, entries, contest.labels, contest.notes(), facts, rounds, ws.params.seed)
     shown(result, contest.folds, contest.predictions(entries))
@@ -99,13 +99,14 @@ def plan_of_comparison(
     *,
     seeds: int = 1,
     budget_seconds: float | None = None,
+    references: bool = True,
     answers: pl.DataFrame | None = None,
 ) -> Json:
     """What a comparison will take, by small timed fits of the rows that are not kept yet; nothing else is computed."""
     schedule = Schedule(Contest(ws, split, answers), seeds, budget_seconds)
-    rows = contestants(ws, wanted, {}, references=True)
-    schedule.estimate(rows)
     folds = len(schedule.contest.numbers)
+    rows = contestants(ws, wanted, {}, references)
+    schedule.estimate(rows)
     plan = schedule.plan(rows)
     done = [row.name for row in rows if not schedule.contest.todo(row, seeds)]
     failing = [row.name for row in rows if row.name not in schedule.estimates and row.name not in done]

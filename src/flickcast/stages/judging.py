@@ -28,6 +28,7 @@ Json = dict[str, Any]
 Values = NDArray[np.float64]
 Advance = Callable[[int], None]
 EIGHTH = 8
+LONGEST = 400  # characters of what a library says
 KIB = 1024
 MARK = "@flickcast "  # before a line that is for the parent; libraries print as they like
 PREDICTION, WITHOUT = "prediction", "without "
@@ -241,7 +242,8 @@ def _main() -> None:
         tell({"error": str(error)})
     except Exception as error:  # its row says so; the other rows go on
         traceback.print_exc()
-        tell({"error": f"Unexpected {type(error).__name__}: {error}"})
+        words = " ".join(str(error).split())[:LONGEST]
+        tell({"error": f"Unexpected {type(error).__name__}: {words}"})
 
 
 if __name__ == "__main__":

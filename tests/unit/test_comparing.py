@@ -1,0 +1,248 @@
+"""Comparisons on a small imported corpus: what is fitted, what is kept, what is said of what goes wrong."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from comparable import comparable, corpus
+from toys import command_lines, wait_for
+
+from flickcast.evaluation import user_mean
+from flickcast.metrics import measures
+from flickcast.stages import comparing
+from flickcast.stages.comparing import compare_recipes, plan_of_comparison, write_comparison
+from flickcast.workspace import Workspace
+
+ROUNDS = 30
+Rows = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Made once: what tests keep in it is only runs."""
+    folder = tmp_path_factory.mktemp("comparing")
+    return comparable(folder / "workspace", corpus(folder / "corpus"))
+
+
+@pytest.fixture
+def own(made: Workspace, tmp_path: Path) -> Workspace:
+    """A copy that a test may change."""
+    copytree(made.root, tmp_path / "own", ignore=lambda folder, names: [name for name in names if name == ".flickcast"])
+    return Workspace(tmp_path / "own")
+
+
+def rows_of(ws: Workspace, wanted: list[str], split: str = "time", **options: Any) -> Rows:
+    result = compare_recipes(ws, wanted, split, references=False, rounds=ROUNDS, **options)
+    return {row["row"]: row for row in result.rows}
+
+
+def nothing_runs(*arguments: Any) -> str:
+    raise AssertionError("a process was started")
+
+
+def test_a_row_per_recipe_beside_baselines_references_and_the_oracle(made: Workspace, tmp_path: Path) -> None:
+    result = compare_recipes(made, ["champion"], rounds=ROUNDS, shown=lambda *what: write_comparison(tmp_path, *what))
+    rows = {row["row"]: row for row in result.rows}
+    baselines = {"global_mean", "global_median", "user_mean"}
+    references = {"ridge, raw columns", "catboost default, raw columns", "lightgbm default, raw columns", "ridge"}
+    assert set(rows) == {*baselines, "oracle", *references, "champion"}
+    assert [row["note"] for row in rows.values()] == [""] * len(rows)
+    assert min(rows, key=lambda name: rows[name]["mae"]) == "oracle"
+    champion = rows["champion"]
+    assert champion["mae_low"] < champion["mae"] < champion["mae_high"]
+    assert champion["fit_seconds"] > 0
+    assert 50 < champion["peak_mib"] < 4000
+    assert {one["learner"] for one in result.members} == {"lightgbm", "small", "catboost"}
+    assert {one["second"] for one in result.tests} == set(rows) - {"champion"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("folds-time.csv", "predictions-time.csv", "time.csv", "time.md", "time.svg"),
+    ]
+    predictions, folds = (pl.read_csv(tmp_path / f"{name}-time.csv") for name in ("predictions", "folds"))
+    assert folds["fold"].drop_nulls().len() == predictions.height == result.facts["posts"]
+    recomputed = measures(predictions["popularity"], predictions["champion"])
+    assert champion["mae"] == pytest.approx(recomputed["mae"])
+
+
+def test_baselines_learn_from_the_training_posts_of_each_fold(made: Workspace) -> None:
+    row = rows_of(made, ["ridge"], "random")["user_mean"]
+    posts = made.read("posts").join(made.read("labels", ("post_id", "popularity")), on="post_id")
+    folds = comparing.Contest(made, "random").folds
+    posts = posts.join(folds, on="post_id").sort("post_id")
+    found = []
+    for number in range(5):
+        test, train = posts.filter(pl.col("fold") == number), posts.filter(pl.col("fold") != number)
+        found.append(measures(test["popularity"], user_mean(test, train))["mae"])
+    assert (row["runs"], row["mae"]) == (5, pytest.approx(np.mean(found)))
+
+
+def test_finished_rows_are_kept_and_not_computed_again(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = rows_of(own, ["champion"], "user")
+    monkeypatch.setattr(comparing, "run_task", nothing_runs)
+    assert rows_of(own, ["champion"], "user") == first
+    with pytest.raises(AssertionError, match="a process was started"):
+        rows_of(own, ["champion"], "user", seeds=2)
+    recipe = own.root / "recipes" / "champion.yaml"
+    recipe.write_text(recipe.read_text().replace("max_iterations: 30", "max_iterations: 31"))
+    with pytest.raises(AssertionError, match="a process was started"):
+        rows_of(own, ["champion"], "user")
+
+
+def test_another_seed_computes_only_its_own_runs_and_gives_a_spread(own: Workspace) -> None:
+    one = rows_of(own, ["lightgbm"])["lightgbm"]
+    stamps = {path: path.stat().st_mtime_ns for path in own.state_folder.rglob("0-0.json")}
+    two = rows_of(own, ["lightgbm"], seeds=2)["lightgbm"]
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert (one["runs"], one["mae_spread"], two["runs"]) == (1, 0.0, 2)
+    assert two["mae_spread"] > 0
+
+
+def test_the_same_comparison_in_another_folder_says_the_same(own: Workspace, made: Workspace) -> None:
+    costs = {"fit_seconds", "predict_seconds", "total_seconds", "peak_mib", "front"}
+    first, second = (
+        {k: v for k, v in rows_of(ws, ["champion"])["champion"].items() if k not in costs} for ws in (own, made)
+    )
+    assert first == second
+
+
+def test_a_recipe_that_fails_is_one_sentence_in_its_row(own: Workspace) -> None:
+    (own.root / "recipes" / "champion.yaml").write_text("learners: {lightgbm: {}}\nfolds: 2\nrare_below: 2\n")
+    broken = {"broken": {"learners": {"lightgbm": {"num_leaves": 200_000_000}}}}
+    rows = rows_of(own, ["champion"], extra=broken)
+    assert rows["broken"]["mae"] is None
+    assert "\n" not in rows["broken"]["note"]
+    assert "Traceback" not in rows["broken"]["note"]
+    assert rows["broken"]["note"]
+    assert rows["champion"]["mae"] is not None
+
+
+def test_a_process_that_is_killed_is_one_sentence_in_its_row(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system does where memory is short."""
+    from flickcast.stages import row_process
+
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    folder = own.root / "dies"
+    folder.mkdir()
+    (folder / "dying.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    start = row_process.leash.start
+    monkeypatch.setattr(row_process.leash, "start", lambda module, *rest, **named: start("dying", *rest, **named))
+    note = rows_of(own, ["lightgbm"])["lightgbm"]["note"]
+    assert note == "Its process was ended by signal 9; out of memory, if that was 9."
+
+
+def test_a_budget_leaves_learners_out_in_the_declared_order_and_says_so(own: Workspace) -> None:
+    estimates = {
+        "champion": comparing.Estimate(
+            0.0,
+            0.0,
+            100.0,
+            {"catboost": 60.0, "small": 30.0, "lightgbm": 10.0},
+            ("catboost", "small"),
+            (0.6, 0.59, 0.58),
+        )
+    }
+    schedule = comparing.Schedule(comparing.Contest(own, "time"), 1, 60.0, estimates)
+    (row,) = comparing.contestants(own, ["champion"], {}, references=False)[-1:]
+    entry = schedule.judged(row, [], lambda count: None)
+    assert entry.notes == [
+        "Left out for time: catboost; in a trial fit of 0 posts SRC went from 0.600 to 0.590 without it."
+    ]
+    assert set(entry.runs[0].weights) == {"lightgbm", "small"}
+
+
+def test_a_spent_budget_keeps_what_there_is_and_says_so(own: Workspace) -> None:
+    rows = rows_of(own, ["lightgbm", "champion"], "user", budget_seconds=0.01)
+    assert {rows[name]["note"] for name in ("lightgbm", "champion")} == {"Not run: the budget is spent."}
+    assert rows["user_mean"]["mae"] > 0
+
+
+def test_a_row_that_passes_its_limit_is_stopped(own: Workspace) -> None:
+    schedule = comparing.Schedule(comparing.Contest(own, "time"), 1, 1.5)
+    row = comparing.contestants(own, ["champion"], {}, references=False)[-1]
+    began = comparing.time.monotonic()
+    entry = schedule.judged(row, [], lambda count: None)
+    assert comparing.time.monotonic() - began < 3
+    assert (list(entry.notes), list(entry.runs)) == (["Stopped: the budget is spent."], [])
+
+
+def test_a_plan_says_what_each_row_takes_and_runs_none(own: Workspace) -> None:
+    plan = plan_of_comparison(own, ["lightgbm", "champion"], "user", budget_seconds=3600, references=False)
+    assert plan["seconds"].keys() == {"lightgbm", "champion"}
+    assert plan["seconds_in_all"] == pytest.approx(sum(plan["seconds"].values()), abs=0.5)
+    assert not list(own.state_folder.rglob("?-?.json"))
+
+
+def test_the_official_split_predicts_the_test_files_and_is_measured_by_given_answers(tmp_path: Path) -> None:
+    ws = comparable(tmp_path / "workspace", corpus(tmp_path / "corpus", test_days=4))
+    unlabelled = ws.read("posts").height - ws.read("labels").height
+    told: list[Any] = []
+    result = compare_recipes(
+        ws, ["lightgbm"], "smpd", references=False, rounds=ROUNDS, shown=lambda *what: told.append(what)
+    )
+    assert result.rows[-1]["mae"] is None
+    assert told[-1][2].height == unlabelled > 20
+    assert told[-1][2]["lightgbm"].is_finite().all()
+    from flickcast.stages import read_source
+
+    answers = read_source("smpd-image", corpus(tmp_path / "answers")).imported_labels
+    rows = rows_of(ws, ["lightgbm"], "smpd", answers=answers)
+    truth = told[-1][2].join(answers, on="post_id", suffix="_true")
+    assert truth.height == unlabelled
+    assert rows["lightgbm"]["mae"] == pytest.approx(measures(truth["popularity_true"], truth["lightgbm"])["mae"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--split", "tim"], "--split: there is no split 'tim'; did you mean 'time'?"),
+        (["--recipes", "champoin"], "--recipes: there is no recipe 'champoin'; did you mean 'champion'?"),
+        (["--budget", "40"], "'40' is no duration; write it as 40m, 1h30m or 90s."),
+        (["--answers", "x"], "--answers goes with --split smpd only"),
+        (["--split", "smpd"], "without are stored; it learns from the former and predicts the latter"),
+    ],
+)
+def test_a_wrong_word_is_one_sentence(
+    made: Workspace, flickcast: Callable[..., Any], arguments: list[str], said: str
+) -> None:
+    done = flickcast("compare", "-w", made.root, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_too_few_labels_are_one_sentence(workspace: Workspace, flickcast: Callable[..., Any]) -> None:
+    done = flickcast("compare", "-w", workspace.root)
+    assert done.code == 2
+    assert "0 labelled posts are too few" in done.err
+
+
+def test_the_command_prints_json_alone_and_writes_its_files(made: Workspace, flickcast: Callable[..., Any]) -> None:
+    done = flickcast("compare", "-w", made.root, "--recipes", "lightgbm", "--no-references", "--json")
+    assert done.code == 0
+    assert "lightgbm" in {row["row"] for row in json.loads(done.out)["rows"]}
+    assert "lightgbm: SRC" in done.err
+    assert (made.root / "comparison" / "time.svg").read_text().startswith("<svg")
+
+
+def test_ctrl_c_ends_with_130_and_finished_rows_are_kept(own: Workspace) -> None:
+    recipes = "--recipes", "lightgbm,champion", "--no-references", "--split", "user"
+    command = [sys.executable, "-m", "flickcast", "compare", "-w", str(own.root), *recipes]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    assert any(line.startswith("lightgbm: SRC") for line in child.stderr)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert (child.returncode, "Traceback" in said) == (130, False)
+    assert wait_for(lambda: not any("judging" in line and str(own.root) in line for line in command_lines()), 10)
+    contest = comparing.Contest(own, "user")
+    first, second = comparing.contestants(own, ["lightgbm", "champion"], {}, references=False)
+    assert (contest.todo(first, 1), contest.todo(second, 1) != []) == ([], True)
+    assert "lightgbm" in (own.root / "comparison" / "user.md").read_text()
