@@ -20,7 +20,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
-from features import take_in
+from features import NIGHT, take_in
 from features import workspace as crowded
 from ingest import write_between
 from recipe_tables import (
@@ -42,7 +42,7 @@ from flickcast.comparison import Comparison
 from flickcast.simulate.corpus import write_corpus
 from flickcast.simulate.world import World, WorldParams
 from flickcast.stages.comparing import compare_recipes
-from flickcast.workspace import Workspace, create_workspace, template_root
+from flickcast.workspace import Workspace, create_workspace, set_params, template_root
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "smpd_video" / "train"
 PACKAGE = Path(stages.__file__).parents[1]
@@ -162,14 +162,16 @@ def measure_simulated(given: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 
 def measure_large(given: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """The champion's training on a synthetic matrix of all groups: all of it, and after one more night."""
+    """The champion's training on a synthetic matrix of all groups: in full, and as the night after does it."""
     root = HOME / f"large-{given.large}"
     shutil.rmtree(root, ignore_errors=True)
-    ws, crowd = crowded(root, given.large, vectors=True)
+    ws, crowd = crowded(root, given.large + MATURITY.days * NIGHT, vectors=True)
     command = [str(Path(sys.executable).with_name("flickcast")), "train", "-w", str(root)]
     lines = []
-    for name, nights in (("all of history", 0), ("a night later", 1)):
+    for name, full, nights in (("in full", "true", 0), ("the next night", "false", 1)):
+        set_params(root / "params.yaml", {"train.full": full})
         take_in(ws, crowd, range(crowd.days - 1, crowd.days - 1 + nights), True)
+        ws = Workspace(root)
         describe(ws, *DESCRIBED)
         say(f"large: train, {name}")
         took = timed(name, ws.keys("labels").height, command)
@@ -198,7 +200,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path, nargs="?", const=REAL, help="the folder of real posts (the default part)")
     parser.add_argument("--protocols", default=",".join(PROTOCOLS), help="of the real posts: time, user, random")
     parser.add_argument("--simulated", type=int, nargs="?", const=SIMULATED, help="posts of the simulated corpus")
-    parser.add_argument("--large", type=int, nargs="?", const=LARGE, help="posts to train the champion on")
+    parser.add_argument("--large", type=int, nargs="?", const=LARGE, help="labelled posts to train the champion on")
     parser.add_argument("--autogluon-seconds", type=float, default=600.0, help="of one fit; 0 leaves it out")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="these recipes, with commas")
     parser.add_argument("--dry", action="store_true", help="print the tables, leave the page as it is")
