@@ -105,7 +105,8 @@ def run_of(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: int, ad
 def _of_learner(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: int) -> Run:
     """A learner alone on the prepared rows, for those that a model could not store either.
 
-    One that stops early is given the posts of an eighth of the users for it; the others fit all rows.
+    One that chooses its rounds, or as ridge its penalty, is given the posts of an eighth of the users for it; AutoGluon,
+    which holds out posts of its own, fits all rows.
     """
     from flickcast.models.design import Preparation
     from flickcast.models.learners import LEARNERS
@@ -115,7 +116,7 @@ def _of_learner(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: in
     steps, training = _steps(ws, task, seed), rows.training
     ((name, settings),) = steps.learner_settings.items()
     held = user_folds(training["user_id"], EIGHTH, seed).to_numpy() == 0
-    held &= "patience" in type(settings).model_fields
+    held &= "max_iterations" in type(settings).model_fields
     started = time.perf_counter()
     learnt, stopping = training.filter(~held), training.filter(held)
     preparation, design = Preparation.fit(Training(learnt, steps.seed, rows.context), rows.manifest, steps.settings)
