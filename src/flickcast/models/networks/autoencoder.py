@@ -23,7 +23,7 @@ class AutoencoderSettings(NetworkSettings):
     patience: int = Field(8, ge=1, description="passes without a better validation score before phase two stops")
     batch_size: int = Field(2048, ge=2)
     weight_decay: float = Field(0.0, ge=0)
-    dropout: float = Field(0.2, ge=0, lt=1, description="not in the paper")
+    dropout: float = Field(0.5, ge=0, lt=1, description="not in the paper")
     numbers: bool = Field(False, description="true makes no difference: it reads vectors alone")
     categories: bool = Field(False, description="true makes no difference: it reads vectors alone")
     noise: float = Field(0.1, ge=0, description="standard deviation of the noise in training")

@@ -1,9 +1,11 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from shipped_recipes import corpus, fitted, small
+from autogluon_here import skip_without_autogluon
+from shipped_recipes import MANIFEST, corpus, fitted, small
 
 from flickcast import models
 from flickcast.errors import UserError
@@ -83,7 +85,7 @@ def test_learner_that_one_fold_leaves_out_is_left_out_of_all() -> None:
     assert all(set(member.learners) == set(member.weights) == {"catboost", "lightgbm"} for member in model.members)
 
 
-def test_loaded_model_says_the_same(tmp_path: Any) -> None:
+def test_loaded_model_says_the_same(tmp_path: Path) -> None:
     rows = corpus(picture="picture", text="text")
     model, _ = fitted("fame", FAME, rows)
     model.save(tmp_path)
@@ -105,3 +107,15 @@ def test_stand_in_is_read_in_one_place() -> None:
     preparations: list[Preparation] = [member.preparation for member in model.members]
     assert [one.instead for one in preparations] == [{"blip-title": "text"}] * 3
     assert [set(one.reductions) for one in preparations] == [{"blip_title"}] * 3
+
+
+@pytest.mark.slow
+def test_comparison_has_all_four_in_the_papers_weights_and_saves_none(tmp_path: Path) -> None:
+    skip_without_autogluon()
+    quick = {"presets": "medium_quality", "included_model_types": ["GBM"], "time_limit": 300}
+    content = {**small("fame", **FEW, autogluon=quick), "folds": 2}
+    model, metrics = models.recipe_of("fame", content, 0, 1).fit(corpus(**BLIP), MANIFEST, lambda count: None)
+    assert weights(metrics) == pytest.approx(content["weights"])
+    assert "learners" not in metrics["left_out"]
+    with pytest.raises(UserError, match="'autogluon' has no stored form"):
+        model.save(tmp_path)
