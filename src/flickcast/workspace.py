@@ -21,7 +21,7 @@ from flickcast.records import Forgotten, StageReport
 from flickcast.schemas import EARLIEST
 from flickcast.tables import Store, publish, publish_json
 
-WRITTEN = (".flickcast", "data", "encoders", "manifests", "metrics", "models", "plots", "reports")
+WRITTEN = (".flickcast", "comparison", "data", "encoders", "manifests", "metrics", "models", "plots", "reports")
 LOCK_WAIT_SECONDS = 600.0  # a killed flow may leave its stage running: wait for it, longer than a stage takes
 
 

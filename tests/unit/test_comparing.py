@@ -149,7 +149,7 @@ def test_a_budget_leaves_learners_out_in_the_declared_order_and_says_so(own: Wor
             (0.6, 0.59, 0.58),
         )
     }
-    schedule = comparing.Schedule(comparing.Contest(own, "time"), 1, 60.0, estimates)
+    schedule = comparing.Schedule(comparing.Contest(own, "time"), 1, 65.0, estimates)
     (row,) = comparing.contestants(own, ["champion"], {}, references=False)[-1:]
     entry = schedule.judged(row, [], lambda count: None)
     assert entry.notes == [
@@ -165,12 +165,38 @@ def test_a_spent_budget_keeps_what_there_is_and_says_so(own: Workspace) -> None:
 
 
 def test_a_row_that_passes_its_limit_is_stopped(own: Workspace) -> None:
-    schedule = comparing.Schedule(comparing.Contest(own, "time"), 1, 1.5)
+    schedule = comparing.Schedule(comparing.Contest(own, "time"), 1, 6.5)
     row = comparing.contestants(own, ["champion"], {}, references=False)[-1]
     began = comparing.time.monotonic()
     entry = schedule.judged(row, [], lambda count: None)
     assert comparing.time.monotonic() - began < 3
     assert (list(entry.notes), list(entry.runs)) == (["Stopped: the budget is spent."], [])
+
+
+def test_a_row_that_is_slower_than_its_trial_starts_again_with_fewer_learners(
+    own: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial said half a second. A tenth of the fits took 0.3 s, so all would take 3 s, and 2 s are left."""
+    tasks: list[comparing.Task] = []
+
+    def slow(task: comparing.Task, limit: float, tell: Callable[[dict[str, Any]], None]) -> str:
+        tasks.append(task)
+        comparing.time.sleep(0.3)
+        for _ in task.recipe["learners"] if task.recipe and len(tasks) == 1 else ():
+            tell({"fitted": 1})
+        return ""
+
+    monkeypatch.setattr(comparing, "run_task", slow)
+    learners = {"catboost": 0.04, "small": 0.03, "lightgbm": 0.03}
+    trial = comparing.Estimate(0.0, 0.0, 0.1, learners, ("catboost", "small"), (0.6, 0.5, 0.4))
+    contest = comparing.Contest(own, "user")
+    (row,) = comparing.contestants(own, ["champion"], {}, references=False)
+    assert contest.todo(row, 1)
+    schedule = comparing.Schedule(contest, 1, 2.0 + comparing.RESERVE_SECONDS, {"champion": trial})
+    entry = schedule.judged(row, [], lambda count: None)
+    assert [len(task.recipe["learners"]) for task in tasks if task.recipe] == [3, 1]
+    assert "Left out for time: catboost, small;" in " ".join(entry.notes)
+    assert tasks[0].folder != tasks[1].folder
 
 
 def test_a_plan_says_what_each_row_takes_and_runs_none(own: Workspace) -> None:

@@ -23,7 +23,7 @@ from flickcast.workspace import Workspace
 Json = dict[str, Any]
 Shown = Callable[[Comparison, pl.DataFrame, pl.DataFrame], None]
 TRIAL_SHARE, TRIAL_ROWS = 0.1, 250  # of the training rows, for a small timed fit; at least so many
-RESERVE = 0.03  # of the budget, for what follows the last row
+RESERVE, RESERVE_SECONDS = 0.03, 5.0  # of the budget, for what follows the last row; at least so many seconds
 LENT = 0.5  # a row that is slower than estimated may use this share of the time that the rows after it need
 
 
@@ -138,7 +138,9 @@ class Schedule:
     @property
     def left(self) -> float:
         """Seconds that rows may take; infinite without a budget."""
-        return float("inf") if self.budget is None else self.budget * (1 - RESERVE) - (time.monotonic() - self.began)
+        if self.budget is None:
+            return float("inf")
+        return self.budget - max(self.budget * RESERVE, RESERVE_SECONDS) - (time.monotonic() - self.began)
 
     def estimate(self, rows: Sequence[Contestant]) -> None:
         """Small timed fits of the rows that are still to be done."""
@@ -170,20 +172,27 @@ class Schedule:
         if not self.contest.todo(row, self.seeds):
             return self.contest.entry(row, self.seeds)
         waiting = [one for one in after if self.contest.todo(one, self.seeds)]
-        plan = self.plan([row, *waiting])
-        if self.left <= 0:
-            return self.contest.entry(row, self.seeds, ["Not run: the budget is spent."])
-        own = plan.estimates.get(row.name)
+        while self.left > 0:
+            plan = self.plan([row, *waiting])
+            try:
+                return self._fitted(row, plan, advance)
+            except _TooSlowError as slow:  # with what is known now the plan leaves more out
+                self.paces.append((slow.taken, slow.expected))
+        return self.contest.entry(row, self.seeds, ["Not run: the budget is spent."])
+
+    def _fitted(self, row: Contestant, plan: Plan, advance: Callable[[int], None]) -> Entry:
+        """The row as planned. _TooSlowError once it is seen that time will not do and the row has learners to give."""
+        own, folds = plan.estimates.get(row.name), len(self.contest.numbers)
         fewer = row.without(own.left_out) if own else row
+        todo = self.contest.todo(fewer, plan.seeds)
+        expected = own.seconds(folds, plan.seeds) if own else 0.0
+        limit = None if self.budget is None else max(self.left - LENT * (plan.seconds - expected), 1.0)
+        watch = _Watch(fewer, len(todo), limit, expected, advance, bool(own and own.dropped < len(own.drop_first)))
+        problem = self._run(fewer, todo, limit, watch.hear)
+        if own and not problem:
+            self.paces.append((watch.taken, expected))
         notes = [own.cost()] if own and own.left_out else []
         notes += [f"{plan.seeds} of {self.seeds} seeds, for time."] if plan.seeds < self.seeds else []
-        expected = own.seconds(len(self.contest.numbers), plan.seeds) if own else 0.0
-        limit = None if self.budget is None else max(self.left - LENT * (plan.seconds - expected), 1.0)
-        began = time.monotonic()
-        todo = self.contest.todo(fewer, plan.seeds)
-        problem = self._run(fewer, todo, limit, lambda message: advance(message.get("fitted", 0)))
-        if own and not problem:
-            self.paces.append((time.monotonic() - began, expected))
         return self.contest.entry(fewer, plan.seeds, [*notes, *([problem] if problem else [])])
 
     def _run(
@@ -199,6 +208,44 @@ class Schedule:
         folder = self.contest.folder(row)
         task = Task(**about, split=self.contest.split, todo=list(todo), folder=folder, sample=sample)
         return run_task(task, None if limit == float("inf") else limit, tell)
+
+
+class _TooSlowError(Exception):
+    """A row will not be done within its limit."""
+
+    def __init__(self, taken: float, expected: float) -> None:
+        super().__init__()
+        self.taken, self.expected = taken, expected
+
+
+@dataclass
+class _Watch:
+    """How quick a row is while its process runs."""
+
+    row: Contestant
+    runs: int
+    limit: float | None
+    expected: float
+    advance: Callable[[int], None]
+    can_give: bool
+    fitted: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def taken(self) -> float:
+        return time.monotonic() - self.began
+
+    def hear(self, message: Json) -> None:
+        """Judged whenever every learner was fitted equally often: single ones tell nothing of the others."""
+        count = message.get("fitted", 0)
+        self.fitted += count
+        self.advance(count)
+        if not count or not self.can_give or self.limit is None or self.fitted % self.row.learners:
+            return
+        share = min(self.fitted / (self.row.fits * self.runs), 1.0)
+        if self.taken / share > self.limit:
+            self.advance(-self.fitted)
+            raise _TooSlowError(self.taken / share, self.expected)
 
 
 def _line(entry: Entry, labels: Labels) -> str:

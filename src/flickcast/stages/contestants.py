@@ -25,6 +25,11 @@ class Contestant:
     fits: int = 1  # learners that one fit fits
 
     @property
+    def learners(self) -> int:
+        """How many it has."""
+        return len((self.recipe or {}).get("learners", [])) or 1
+
+    @property
     def reads(self) -> list[str]:
         """The encoders, beside the pair, whose vectors it reads."""
         return [] if self.kind == "reference" else list(self.steps(0, 1).reads)

@@ -25,7 +25,7 @@ DERIVED = {"labels": labels, "aggregates/users": aggregate, "features": features
 JOURNALS = "ingest"  # in .flickcast: answers of nights that did not end; such a night asks again
 EXPLAINED = "reports/explain"  # pictures that `explain` draws again; ids are escaped in them
 SHOWN = ("logs", "reports", "last-error.json")  # in .flickcast: what stages said last
-TOLD = ("plots", "reports", "metrics")  # made anew by the next night
+TOLD = ("plots", "reports", "metrics", "comparison")  # made anew by the next night, or the next comparison
 
 Quarantined = dict[str, dict[str, Named]]  # table to record_sha256 to whom the record names
 
