@@ -105,7 +105,7 @@ def run_of(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: int, ad
 def _of_learner(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: int) -> Run:
     """A learner alone on the prepared rows, for those that a model could not store either.
 
-    One that chooses its rounds, or as ridge its penalty, is given the posts of an eighth of the users for it; AutoGluon,
+    One that chooses its rounds (ridge: its penalty) is given the posts of an eighth of the users for it; AutoGluon,
     which holds out posts of its own, fits all rows.
     """
     from flickcast.models.design import Preparation
