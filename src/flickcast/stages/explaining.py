@@ -123,11 +123,10 @@ def _matrix(ws: Workspace, post_id: str) -> pl.DataFrame:
 
 
 def _told(ws: Workspace, post: Json, model: "Model", taken: "Contributions", matrix: pl.DataFrame) -> Explanation:
-    kinds = {
-        name: str(part.facts()["kind"])
-        for member in model.members
-        for name, part in member.preparation.reductions.items()
-    }
+    kinds: dict[str, str] = {}
+    for preparation in (member.preparation for member in model.members):
+        kinds |= {name: str(part.facts()["kind"]) for name, part in preparation.reductions.items()}
+        kinds |= dict.fromkeys(preparation.widths, "vectors") | dict.fromkeys(preparation.texts, "words")
     themes = {column.group: column.theme for column in taken.columns}
     return Explanation(
         post["post_id"],

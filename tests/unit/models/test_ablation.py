@@ -1,5 +1,6 @@
 """What is left of a recipe without one of its parts, and of rows without their columns."""
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -7,9 +8,12 @@ import pytest
 from reducible import settings
 
 from flickcast.errors import UserError
+from flickcast.models import recipe_of
 from flickcast.models.ablation import Reduced, only, parts, without
 from flickcast.models.reductions import REDUCTIONS
 from flickcast.models.themes import THEMES, of_reduction
+from flickcast.params import read_yaml
+from flickcast.workspace import template_root
 
 MANIFEST = {
     "tag_count": {"group": "words", "kind": "number"},
@@ -123,6 +127,16 @@ def test_only_a_theme_is_the_opposite() -> None:
     assert set(left.manifest) == {"tag_count"}
     assert set(left.content["reductions"]) == {"title_tags"}
     assert left.content["vectors"] == ["vilt-both", "glove-title"]
+
+
+@pytest.mark.parametrize("path", sorted((template_root() / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_one_without_each_of_its_parts(path: Path) -> None:
+    content = read_yaml(path)
+    names = parts(Reduced(content, MANIFEST), [*VECTORS, *content.get("vectors", ())])
+    assert {"text", "user"} <= set(names)
+    for name in names:
+        left = without(name, content, MANIFEST, VECTORS + content.get("vectors", []))
+        assert recipe_of(path.stem, left.content, 0, 1).fits > 0
 
 
 def test_the_recipe_itself_is_left_alone() -> None:
