@@ -8,17 +8,32 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.losses import SupConLoss
 from pytorch_metric_learning.reducers import MeanReducer
 
 Heaviest = Literal["finest", "coarsest"]
 
 
-def supervised_contrast(features: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
+class Remembered(CosineSimilarity):  # type: ignore[misc]
+    """The similarities of the first features that it is given, for losses that differ in labels alone."""
+
+    found: torch.Tensor | None = None
+
+    def forward(self, query_emb: torch.Tensor, ref_emb: torch.Tensor | None = None) -> torch.Tensor:
+        """(n, n)."""
+        if self.found is None:
+            self.found = super().forward(query_emb, ref_emb)
+        return self.found
+
+
+def supervised_contrast(
+    features: torch.Tensor, labels: torch.Tensor, temperature: float, similarity: CosineSimilarity | None = None
+) -> torch.Tensor:
     """Equation 19 by cosine similarity, the mean over all views instead of their sum; 0 where all are alike."""
     alone = -1 - torch.arange(len(labels))
     classes = torch.where(labels < 0, alone, labels).repeat(2)
-    found: torch.Tensor = SupConLoss(temperature, reducer=MeanReducer())(features, classes)
+    found: torch.Tensor = SupConLoss(temperature, distance=similarity, reducer=MeanReducer())(features, classes)
     return found
 
 
@@ -26,9 +41,9 @@ def hierarchical_contrast(
     features: torch.Tensor, levels: Sequence[torch.Tensor], temperature: float, heaviest: Heaviest = "finest"
 ) -> torch.Tensor:
     """Equation 20: the mean over levels, coarsest first, of each level's contrast times its penalty."""
-    weights = penalties(len(levels), heaviest)
+    weights, similarity = penalties(len(levels), heaviest), Remembered()
     parts = [
-        weight * supervised_contrast(features, level, temperature)
+        weight * supervised_contrast(features, level, temperature, similarity)
         for weight, level in zip(weights, levels, strict=True)
     ]
     return torch.stack(parts).mean()
