@@ -19,6 +19,7 @@ PARTS = ("numbers", "codes", "vectors", "texts")
 QUICK: dict[str, dict[str, Any]] = {
     "autoencoder": {"batch_size": 64, "first_passes": 20, "first_batch_size": 64, "code": 32},
     "ding": {"learning_rate": 0.003, "decay_per_pass": 1.0, "batch_size": 64, "vector_width": 16, "joint_width": 16},
+    "tabm": {"members": 3, "width": 48},
     "ppcl": {"width": 32, "bottleneck": 16, "embedding": 8, "batch_size": 200},
     "autogluon": {"time_limit": 20, "presets": "medium_quality", "included_model_types": ["GBM"]},
 }
