@@ -23,7 +23,7 @@ LEGEND = (
 )
 TESTS = "First less second, with the 95 % interval of a paired bootstrap; bold where it is clear of zero."
 MEMBERS = (
-    "The recipe's figures less those it would have without the learner, the others weighed anew by its own fusion: "
+    "The recipe's figures less those it would have without the learner, the others weighed and calibrated anew: "
     "above zero in SRC and below zero in MAE the learner helps."
 )
 ORDERS_OF_A_SHEET = ("=", "+", "-", "@", "\t", "\r")

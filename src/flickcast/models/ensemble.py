@@ -167,7 +167,7 @@ class Ensemble:
         else:
             fitted, report = self._refined(rows, list(folds), further, manifest, counted)
         advance(left)  # of rounds that were not needed
-        model, metrics = self._finished(rows, fitted)
+        model, metrics = self.finished(rows, fitted)
         return model, {**metrics, **report}
 
     def chosen(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -269,10 +269,11 @@ class Ensemble:
             raise UserError(f"recipes/{self.name}.yaml: no learner can take part: {'; '.join(missing.values())}.")
         return replace(self, learner_settings=there)
 
-    def _finished(self, rows: pl.DataFrame, fitted: Sequence[Fitted]) -> tuple[Model, dict[str, Any]]:
+    def finished(self, rows: pl.DataFrame, fitted: Sequence[Fitted]) -> tuple[Model, dict[str, Any]]:
+        """The model of members that are fitted on these rows, weighed and calibrated; and its metrics."""
         missing = {name: why for one in fitted for name, why in one.left_out.items()}
         if not missing.keys().isdisjoint(self.learner_settings):
-            return self._without(missing)._finished(rows, [one.without(missing) for one in fitted])
+            return self._without(missing).finished(rows, [one.without(missing) for one in fitted])
         weights, fused = self._blended(rows, fitted)
         members = [replace(one.member, weights=own) for one, own in zip(fitted, weights, strict=True)]
         known = _unseen_rows(rows, fitted)

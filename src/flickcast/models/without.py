@@ -1,4 +1,4 @@
-"""What an ensemble would say without one of its learners: the others weighed anew by the recipe's own fusion."""
+"""What an ensemble would say without one of its learners: the others weighed and calibrated anew by its own recipe."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,37 +16,38 @@ Values = NDArray[np.float64]
 
 @dataclass
 class Seen:
-    """What a recipe's fusion was given last: learners, members with their predictions of unseen rows, and labels."""
+    """What a recipe made its model of: learners, rows, and members with their predictions of unseen rows."""
 
     learners: Sequence[str] = ()  # without those that could take no part
+    rows: pl.DataFrame = field(default_factory=pl.DataFrame)
     fitted: Sequence[Fitted] = ()
-    target: Values = field(default_factory=lambda: np.empty(0))
 
 
 def watched(steps: Ensemble) -> tuple[Ensemble, Seen]:
-    """The same recipe, and what its fusion will have been given once it is fitted."""
+    """The same recipe, and what it will have made its model of once it is fitted."""
     seen, kind = Seen(), type(steps)
 
     class Watched(kind):  # type: ignore[valid-type, misc]
-        def fused(self, fitted: Sequence[Fitted], target: Values) -> Any:
-            seen.learners, seen.fitted, seen.target = list(self.learner_settings), list(fitted), target
-            return super().fused(fitted, target)
+        def finished(self, rows: pl.DataFrame, fitted: Sequence[Fitted]) -> Any:
+            seen.learners, seen.rows, seen.fitted = list(self.learner_settings), rows, list(fitted)
+            return super().finished(rows, fitted)
 
     return Watched(**vars(steps)), seen
 
 
-def weights_without(steps: Ensemble, seen: Seen, gone: Collection[str]) -> list[Mapping[str, float]]:
-    """Each member's weights once some learners are gone, from the predictions of rows that were not fitted on."""
+def model_without(steps: Ensemble, seen: Seen, gone: Collection[str]) -> Model:
+    """The recipe's model once some learners are gone; nothing is fitted again but weights and calibration."""
     others = {name: steps.learner_settings[name] for name in seen.learners if name not in gone}
-    parts = [replace(one, unseen={name: one.unseen[name] for name in others}) for one in seen.fitted]
-    return replace(steps, learner_settings=others).fused(parts, seen.target)
+    parts = [one.without(dict.fromkeys(gone, "")) for one in seen.fitted]
+    return replace(steps, learner_settings=others).finished(seen.rows, parts)[0]
 
 
 def unseen_without(steps: Ensemble, seen: Seen, gone: Collection[str]) -> tuple[Values, Values]:
     """Labels and fused predictions of the rows that members were not fitted on, once some learners are gone."""
-    parts = zip(seen.fitted, weights_without(steps, seen, gone), strict=True)
-    fused = [np.sum([own[name] * one.unseen[name] for name in own], axis=0) for one, own in parts]
-    return np.concatenate([seen.target[one.held] for one in seen.fitted]), np.concatenate(fused)
+    weights = [member.weights for member in model_without(steps, seen, gone).members]
+    fused = [_fused(own, one.unseen) for own, one in zip(weights, seen.fitted, strict=True)]
+    labels = seen.rows["popularity"].to_numpy()
+    return np.concatenate([labels[one.held] for one in seen.fitted]), np.concatenate(fused)
 
 
 def predictions_without(steps: Ensemble, seen: Seen, model: Model, rows: pl.DataFrame) -> dict[str, Values]:
@@ -54,22 +55,22 @@ def predictions_without(steps: Ensemble, seen: Seen, model: Model, rows: pl.Data
 
     None either where a recipe makes its prediction in another way than by weighing what its learners say.
     """
-    names = seen.learners
-    if len(names) < 2 or len(seen.fitted) != len(model.members):
+    if len(seen.learners) < 2 or len(seen.fitted) != len(model.members):
         return {}
     said = [_said(member.preparation.design(rows), member.learners) for member in model.members]
 
-    def predicted(weights: Sequence[Mapping[str, float]]) -> Values:
-        members = [
-            np.sum([own[name] * by[name] for name in own], axis=0) for own, by in zip(weights, said, strict=True)
-        ]
-        return model.calibration.finish(rows, np.column_stack(members))["prediction"]
+    def predicted(one: Model) -> Values:
+        members = [_fused(member.weights, by) for member, by in zip(one.members, said, strict=True)]
+        return one.calibration.finish(rows, np.column_stack(members))["prediction"]
 
-    whole = model.calibration.finish(rows, model.members_say(rows))["prediction"]
-    if not np.allclose(predicted([member.weights for member in model.members]), whole):
+    if not np.allclose(predicted(model), model.calibration.finish(rows, model.members_say(rows))["prediction"]):
         return {}
-    return {name: predicted(weights_without(steps, seen, [name])) for name in names}
+    return {name: predicted(model_without(steps, seen, [name])) for name in seen.learners}
 
 
 def _said(design: Any, learners: Mapping[str, Any]) -> dict[str, Values]:
     return {name: learner.predict(design) for name, learner in learners.items()}
+
+
+def _fused(weights: Mapping[str, float], by: Mapping[str, Values]) -> Values:
+    return np.asarray(np.sum([share * by[name] for name, share in weights.items()], axis=0), np.float64)
