@@ -208,6 +208,8 @@ def test_by_the_papers_formula_it_is_views_a_day() -> None:
     [
         ({"value": 2.3978953, "unit": "log(1 + posts)"}, "10 posts"),
         ({"value": 0.6931472, "unit": "log(1 + n)"}, "1"),
+        ({"value": 2.302585, "unit": "log ratio of n + 1"}, "a ratio of 10"),
+        ({"value": 8.172, "unit": "popularity"}, "popularity 8.17"),
         ({"value": None, "unit": "days"}, "not known"),
         ({"value": 1.0, "unit": "0 or 1"}, "yes"),
         ({"value": "c3", "unit": ""}, "c3"),

@@ -20,8 +20,8 @@ def explain(
 ) -> None:
     """Why this prediction: what pushed it up and down, in words and as a picture.
 
-    Contributions of groups and columns add up to the prediction. The model in use explains a post; one that judged the
-    model, a post of the newest 20 % of the labelled ones.
+    Contributions of groups and columns add up to the prediction. It is that of the model in use; of a post that judged
+    the model (the newest 20 % of the labelled ones), that of the model that had not learnt from it.
 
     Examples: `flickcast explain 12345`, `flickcast explain 12345 --json`.
     """

@@ -86,6 +86,10 @@ def value_in_words(column: Json) -> str:
     if unit.startswith("log(1 + "):
         counted = unit.removeprefix("log(1 + ").removesuffix(")")
         return f"{number(math.expm1(min(value, 700.0)))} {counted}".removesuffix(" n")
+    if unit.startswith("log ratio"):
+        return f"a ratio of {number(math.exp(min(value, 700.0)))}"
+    if unit == "popularity":
+        return f"popularity {number(value)}"
     return f"{number(value)} {unit}".strip() if unit != "0 or 1" else ("yes" if value else "no")
 
 
