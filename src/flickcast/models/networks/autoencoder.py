@@ -3,7 +3,7 @@
 FAME 2025, section 3.2.3. Sizes and dropout are not given there; learning rates, batches and passes are (section 4.2).
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -24,8 +24,8 @@ class AutoencoderSettings(NetworkSettings):
     batch_size: int = Field(2048, ge=2)
     weight_decay: float = Field(0.0, ge=0)
     dropout: float = Field(0.5, ge=0, lt=1, description="not in the paper")
-    numbers: bool = Field(False, description="true makes no difference: it reads vectors alone")
-    categories: bool = Field(False, description="true makes no difference: it reads vectors alone")
+    numbers: Literal[False] = Field(False, description="it reads vectors alone (3.2.3)")
+    categories: Literal[False] = Field(False, description="it reads vectors alone (3.2.3)")
     noise: float = Field(0.1, ge=0, description="standard deviation of the noise in training")
     code: int = Field(256, ge=1, description="length of the code, W1; not in the paper")
     hidden_units: int = Field(128, ge=1, description="of phase one's perceptron, W3; not in the paper")
