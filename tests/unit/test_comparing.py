@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -19,6 +20,7 @@ from flickcast.evaluation import user_mean
 from flickcast.metrics import measures
 from flickcast.stages import comparing
 from flickcast.stages.comparing import compare_recipes, plan_of_comparison, write_comparison
+from flickcast.stages.forgetting import forget
 from flickcast.workspace import Workspace
 
 ROUNDS = 30
@@ -272,3 +274,37 @@ def test_ctrl_c_ends_with_130_and_finished_rows_are_kept(own: Workspace) -> None
     first, second = comparing.contestants(own, ["lightgbm", "champion"], {}, references=False)
     assert (contest.todo(first, 1), contest.todo(second, 1) != []) == ([], True)
     assert "lightgbm" in (own.root / "comparison" / "user.md").read_text()
+
+
+def test_what_is_forgotten_leaves_the_comparison_too(own: Workspace) -> None:
+    contest = comparing.Contest(own, "user")
+    entries = contest.baselines()
+    so_far = comparing.Comparison("user", [entry.figures(contest.labels) for entry in entries])
+    write_comparison(own.root / "comparison", so_far, contest.folds, contest.predictions(entries))
+    post_id = contest.tested["post_id"][0]
+    naming = [path.name for path in (own.root / "comparison").iterdir() if post_id in path.read_text()]
+    assert sorted(naming) == ["folds-user.csv", "predictions-user.csv"]
+    forget(own, "post", [post_id], datetime(2026, 4, 1, tzinfo=UTC))
+    assert [path.name for path in (own.root / "comparison").iterdir() if post_id in path.read_text()] == []
+
+
+def test_a_trial_that_passes_its_share_is_taken_at_its_word_so_far(
+    own: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 4 s a fifth is for trials; the row's is stopped after it, and the row is taken to need that much per trial."""
+    limits: list[float] = []
+
+    def never_ending(task: comparing.Task, limit: float, tell: Callable[[dict[str, Any]], None]) -> str:
+        limits.append(limit)
+        comparing.time.sleep(limit)
+        return "Stopped: the budget is spent."
+
+    monkeypatch.setattr(comparing, "run_task", never_ending)
+    schedule = comparing.Schedule(comparing.Contest(own, "user"), 1, 4.0)
+    schedule.estimate(comparing.contestants(own, ["champion"], {}, references=False))
+    found = schedule.estimates["champion"]
+    assert limits == [pytest.approx(0.8)]
+    assert found.fit >= 0.8
+    assert set(found.learners) == {"catboost", "lightgbm", "small"}
+    assert sum(found.learners.values()) == pytest.approx(found.fit)
+    assert found.drop_first == ("catboost", "small")

@@ -23,6 +23,7 @@ from flickcast.workspace import Workspace
 Json = dict[str, Any]
 Shown = Callable[[Comparison, pl.DataFrame, pl.DataFrame], None]
 TRIAL_SHARE, TRIAL_ROWS = 0.1, 250  # of the training rows, for a small timed fit; at least so many
+TRIALS = 0.2  # of the budget, for all of these fits together
 RESERVE, RESERVE_SECONDS = 0.03, 5.0  # of the budget, for what follows the last row; at least so many seconds
 LENT = 0.5  # a row that is slower than estimated may use this share of the time that the rows after it need
 
@@ -148,18 +149,24 @@ class Schedule:
         with progress("trial fits", len(waiting)) as advance:
             for row in waiting:
                 advance(0, row.name)
-                self._try(row)
+                self._try(row, None if self.budget is None else TRIALS * self.budget / len(waiting))
                 advance(1)
 
-    def _try(self, row: Contestant) -> None:
+    def _try(self, row: Contestant, limit: float | None) -> None:
         """No estimate where the small fit fails: the row itself will say why."""
         training = self.contest.folds.filter(pl.col("fold").ne_missing(self.contest.numbers[0])).height
         sample, found = max(TRIAL_ROWS, round(TRIAL_SHARE * training)), list[Json]()
         began = time.monotonic()
-        self._run(row, [], max(self.left, 1.0), lambda message: found.append(message), sample)
-        for probe in (message["probe"] for message in found if "probe" in message):
-            order = (row.recipe or {}).get("drop_first", [])
-            self.estimates[row.name] = Estimate.of(probe, time.monotonic() - began, order)
+        self._run(row, [], limit, found.append, sample)
+        taken = time.monotonic() - began
+        probes = [message["probe"] for message in found if "probe" in message]
+        if not probes and limit is not None and taken >= limit:  # it takes at least as long; each learner as any other
+            names = list((row.recipe or {}).get("learners", []))
+            even = dict.fromkeys(names, taken / max(len(names), 1))
+            known = {"rows": min(sample, training), "of": training, "reading": 0.0, "seconds": taken}
+            probes = [known | {"learners": even, "src_after": []}]
+        for probe in probes:
+            self.estimates[row.name] = Estimate.of(probe, taken, (row.recipe or {}).get("drop_first", []))
 
     def plan(self, rows: Sequence[Contestant]) -> Plan:
         """How the rows fit into what is left, if they stay as quick or slow as the rows before them were."""
