@@ -116,21 +116,17 @@ def sampled(predict: Callable[[Design], Values], design: Design, orders: int = O
     The orders are the same for any row with the same columns; BASE is the prediction of the empty row.
     """
     whole, there = predict(design), _present(design)
-    found = {name: np.zeros(design.rows) for name in (BASE, *design.names)}
+    moved = np.zeros(there.shape)
     for block in _blocks(there, orders):
-        shown = [_shown(there[row], _orders(int(there[row].sum()), orders)) for row in block]
-        lines = np.repeat(block, [len(one) for one in shown])
-        said = predict(_only(design, lines, np.concatenate(shown)))
-        ends = np.cumsum([len(one) for one in shown])
-        for row, steps in zip(block, np.split(said, ends[:-1]), strict=True):
-            places = np.flatnonzero(there[row])
-            ways = _orders(len(places), orders)
-            moves = np.diff(steps.reshape(len(ways), -1), axis=1)
-            for way, own in zip(ways, moves, strict=True):
-                for place, move in zip(places[way], own, strict=True):
-                    found[design.names[place]][row] += move / len(ways)
-    found[BASE] = whole - np.sum([found[name] for name in design.names], axis=0)
-    return found
+        ways = {row: _orders(np.flatnonzero(there[row]), orders) for row in block}
+        shown = [_shown(own, there.shape[1]) for own in ways.values()]
+        lines = [len(one) for one in shown]
+        said = predict(_only(design, np.repeat(block, lines), np.concatenate(shown)))
+        for row, steps in zip(block, np.split(said, np.cumsum(lines)[:-1]), strict=True):
+            moves = np.diff(steps.reshape(len(ways[row]), -1), axis=1)
+            np.add.at(moved[row], ways[row], moves / len(moves))
+    found = dict(zip(design.names, moved.T, strict=True))
+    return found | {BASE: whole - moved.sum(axis=1)}
 
 
 def _blocks(there: Mask, orders: int) -> Iterator[NDArray[np.int64]]:
@@ -141,20 +137,20 @@ def _blocks(there: Mask, orders: int) -> Iterator[NDArray[np.int64]]:
         yield np.flatnonzero(number == one)
 
 
-def _shown(there: Mask, ways: list[NDArray[np.int64]]) -> Mask:
-    """Which columns of a row have appeared at each step of each way, (ways x steps, columns)."""
-    places = np.flatnonzero(there)
-    shown = np.zeros((len(ways), len(places) + 1, len(there)), bool)
+def _orders(places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """(2 x count, places): random orders of the places, each followed by its reverse; the same for as many places."""
+    random = np.random.default_rng(len(places))
+    drawn = [places[random.permutation(len(places))] for _ in range(count)]
+    return np.array([way for order in drawn for way in (order, order[::-1])], np.int64)
+
+
+def _shown(ways: NDArray[np.int64], columns: int) -> Mask:
+    """Which columns have appeared at each step of each way, from none to all: (ways x steps, columns)."""
+    shown = np.zeros((len(ways), ways.shape[1] + 1, columns), bool)
     for number, way in enumerate(ways):
-        for step, place in enumerate(places[way], start=1):
+        for step, place in enumerate(way, start=1):
             shown[number, step:, place] = True
-    return shown.reshape(-1, len(there))
-
-
-def _orders(columns: int, count: int) -> list[NDArray[np.int64]]:
-    random = np.random.default_rng(columns)
-    drawn = [random.permutation(columns) for _ in range(count)]
-    return [way for order in drawn for way in (order, order[::-1])]
+    return shown.reshape(-1, columns)
 
 
 def _present(design: Design) -> Mask:

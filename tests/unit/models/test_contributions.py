@@ -80,3 +80,13 @@ def test_sampled_ones_come_near_the_exact_ones_of_trees() -> None:
     exact, near = of_learner(fitted, DESIGN), sampled(fitted.predict, DESIGN)
     assert np.corrcoef(exact["signal"], near["signal"])[0, 1] > 0.95
     assert np.abs(near["noise"]).mean() < 0.25 * np.abs(near["signal"]).mean()
+
+
+def test_of_a_post_of_which_nothing_is_known_all_is_base() -> None:
+    nothing = Design(np.full((2, 1), np.nan, np.float32), np.full((2, 1), -1, np.int32), ["signal"], ["kind"])
+    found = sampled(lambda design: np.full(design.rows, 5.0), nothing, orders=1)
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "signal": [0, 0],
+        "kind": [0, 0],
+        BASE: [5, 5],
+    }
