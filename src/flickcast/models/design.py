@@ -116,7 +116,7 @@ class Preparation:
         """
         wanted = {name: entry for name, entry in manifest.items() if _is_wanted(name, entry, settings)}
         numbers, categories = _groups(wanted, "number"), _groups(wanted, "category")
-        categories |= class_groups(training.rows, settings.classes, manifest)
+        categories = _by_name(categories | class_groups(training.rows, settings.classes, manifest))
         instead = _stand_ins(training.rows, settings)
         with _useful_threads(training.rows.height):
             fitted = {
@@ -259,6 +259,11 @@ def _equal_users(rows: pl.DataFrame) -> NDArray[np.int32] | None:
 
 def _groups(manifest: Manifest, kind: str) -> dict[str, str]:
     return {name: manifest[name]["group"] for name in sorted(manifest) if manifest[name]["kind"] == kind}
+
+
+def _by_name(groups: dict[str, str]) -> dict[str, str]:
+    """In the order that they have when they are read again."""
+    return dict(sorted(groups.items()))
 
 
 def _frequent(values: pl.Series, rare_below: int) -> list[str]:

@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 
 import polars as pl
@@ -59,11 +60,16 @@ def test_column_without_values_is_left_out() -> None:
 
 
 def test_restored_preparation_knows_the_same_users_and_no_file_names_them() -> None:
-    preparation, design = fitted()
+    manifest = {**MANIFEST, "zone": {"group": "people", "kind": "category"}}
+    data = ROWS.with_columns(zone=pl.Series(["x", "y", "z"]))
+    preparation, design = Preparation.fit(
+        Training(data, seed=0), manifest, PreparationSettings(columns=["zone"], classes=CLASSES, rare_below=1)
+    )
     facts = preparation.facts()
     assert "ann" not in str(facts)
-    new = pl.concat([ROWS.reverse(), ROWS[:1].with_columns(user_id=pl.lit("new"))])
-    codes = Preparation.restore(facts, {}).design(new).codes[:, design.category_names.index("user_id")].tolist()
+    new = pl.concat([data.reverse(), data[:1].with_columns(user_id=pl.lit("new"))])
+    stored = json.loads(json.dumps(facts, sort_keys=True))
+    codes = Preparation.restore(stored, {}).design(new).codes[:, design.category_names.index("user_id")].tolist()
     assert codes[:3] == design.codes[::-1, design.category_names.index("user_id")].tolist()
     assert codes[3] == 0
 
