@@ -63,6 +63,7 @@ def test_loaded_learner_is_the_saved_one(saved: str) -> None:
     loaded = LEARNERS[saved].from_bytes(fitted.to_bytes())
     np.testing.assert_array_equal(fitted.predict(DESIGN), loaded.predict(DESIGN))
     assert (loaded.iterations, loaded.importances()) == (fitted.iterations, fitted.importances())
+    assert loaded.to_bytes() == fitted.to_bytes(), "a foreign model is refused unless it is written alike"
 
 
 def test_prediction_of_a_row_does_not_depend_on_the_others(name: str) -> None:

@@ -73,6 +73,8 @@ def test_saved_and_restored_is_the_same(kind: str) -> None:
     restored = REDUCTIONS[kind].restore("made", json.loads(json.dumps(reduction.facts())), load(stored))
     assert restored.names == reduction.names
     assert restored.transform(NEW).tobytes() == reduction.transform(NEW).tobytes()
+    again = save({name: np.ascontiguousarray(array) for name, array in restored.arrays().items()})
+    assert (restored.facts(), again) == (reduction.facts(), stored), "a foreign model is refused unless written alike"
 
 
 def test_no_input_is_left_out(kind: str) -> None:
