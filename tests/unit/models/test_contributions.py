@@ -9,6 +9,7 @@ from planted import planted
 
 from flickcast.models.contributions import BASE, of_learner, sampled
 from flickcast.models.design import Design
+from flickcast.models.learners.catboost import CatBoost, CatBoostSettings
 from flickcast.models.learners.lightgbm import LightGBM, LightGBMSettings
 
 Values = NDArray[np.float64]
@@ -90,3 +91,23 @@ def test_of_a_post_of_which_nothing_is_known_all_is_base() -> None:
         "kind": [0, 0],
         BASE: [5, 5],
     }
+
+
+@pytest.mark.parametrize("loss", ["RMSE", "MAE", "Huber:delta=1"])
+@pytest.mark.parametrize("weights", [None, np.linspace(0.1, 1, 60)])
+def test_catboosts_own_add_up_whatever_its_loss(loss: str, weights: Values | None) -> None:
+    """Its bias is set by hand after a fit with the Huber loss."""
+    settings = CatBoostSettings(loss_function=loss)
+    fitted = CatBoost.fit(DESIGN, TARGET + 9, settings=settings, seed=0, threads=1, iterations=10, weights=weights)
+    for learner in (fitted, CatBoost.from_bytes(fitted.to_bytes())):
+        found = of_learner(learner, DESIGN)
+        np.testing.assert_allclose(total(found), learner.predict(DESIGN), atol=1e-6)
+        assert found[BASE].mean() > 3
+
+
+@pytest.mark.parametrize("objective", ["l2", "l1", "huber"])
+def test_lightgbms_own_add_up_whatever_its_objective(objective: str) -> None:
+    settings = LightGBMSettings(objective=objective, min_child_samples=3)
+    held, label = planted(60, seed=1)
+    fitted = LightGBM.fit(DESIGN, TARGET, settings=settings, seed=0, threads=1, validation=(held, label))
+    np.testing.assert_allclose(total(of_learner(fitted, held)), fitted.predict(held), atol=1e-6)
