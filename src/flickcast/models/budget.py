@@ -50,7 +50,7 @@ class Estimate:
             return ""
         words = f"Left out for time: {', '.join(self.left_out)}"
         if len(self.src_after) <= self.dropped:
-            return f"{words}."
+            return f"{words}; what that cost is not known, as its trial fit was stopped."
         before, after = self.src_after[0], self.src_after[self.dropped]
         them = "them" if self.dropped > 1 else "it"
         trial = f"in a trial fit of {self.trial_rows} posts SRC went from {before:.3f} to {after:.3f} without {them}."

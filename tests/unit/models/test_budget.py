@@ -62,6 +62,11 @@ def test_what_is_left_out_is_said_with_its_cost() -> None:
     assert ROWS["slow"].cost() == ""
 
 
+def test_a_trial_that_was_stopped_tells_no_cost_and_that_is_said() -> None:
+    one = Estimate(0.0, 0.0, 10.0, {"a": 5.0, "b": 5.0}, ("b",), (), dropped=1)
+    assert one.cost() == "Left out for time: b; what that cost is not known, as its trial fit was stopped."
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("40m", 2400), ("1h30m", 5400), ("90s", 90), ("0.5h", 1800)])
 def test_durations(text: str, seconds: float) -> None:
     assert seconds_in(text) == seconds
