@@ -74,8 +74,8 @@ def goals(found: Comparison) -> str:
 
 def notes_of(found: Comparison) -> str:
     """What rows had to leave out, once for each row."""
-    lines = [f"- {row['row']}: {row['note']}" for row in found.rows if row["note"]]
-    return "\n".join([*lines, ""]) if lines else ""
+    told = [(row["row"], row["note"]) for row in found.rows if row["note"]]
+    return "".join(f"- {note}\n" if note.startswith(name) else f"- {name}: {note}\n" for name, note in told)
 
 
 def table(head: list[str], lines: list[list[str]]) -> str:

@@ -59,6 +59,15 @@ def test_several_folds_show_their_spread_and_further_columns_stand_before_the_co
     assert row[head.index("known")] == "0.4"
 
 
+def test_what_rows_leave_out_is_told_once_with_their_names(tables: ModuleType) -> None:
+    rows = [
+        {"row": "fame", "note": "fame leaves out x."},
+        {"row": "ridge", "note": "Failed."},
+        {"row": "b", "note": ""},
+    ]
+    assert tables.notes_of(Comparison("time", rows)) == "- fame leaves out x.\n- ridge: Failed.\n"
+
+
 def test_the_champions_differences_are_bold_where_clear_of_zero(tables: ModuleType) -> None:
     _, _, worse, equal = cells(tables.tests_table(comparison({"champion": 0.5, "ridge": 2.0, "other": 0.5})))
     assert worse[0] == "ridge"
