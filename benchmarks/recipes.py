@@ -209,6 +209,10 @@ def main() -> None:
     if given.real is None and given.simulated is None and given.large is None:
         given.real = REAL
     HOME.mkdir(mode=0o700, exist_ok=True)
+    temporary = HOME / "temporary"  # a row's process that is killed leaves what it had there
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    os.environ["TMPDIR"] = str(temporary)
     for part, measured in PARTS.items():
         if getattr(given, part) is None:
             continue
@@ -221,6 +225,7 @@ def main() -> None:
         if not given.keep:
             for folder in HOME.glob(f"{part}*"):
                 shutil.rmtree(folder)
+    shutil.rmtree(temporary)
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[tuple[str, str]]]] = {
