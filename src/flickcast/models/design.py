@@ -15,6 +15,7 @@ from flickcast.models.classes import class_groups, class_values
 from flickcast.models.reductions import REDUCTIONS, Arrays, Matrix, Reduction, ReductionSettings, Training
 from flickcast.models.reductions.owners import NO_SALT, salt_of
 from flickcast.models.reductions.vectors import scattered, vectors_in
+from flickcast.models.threads import ROWS_PER_THREAD
 from flickcast.params import Section
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Manifest = Mapping[str, Mapping[str, Any]]
 MISSING_CODE, OTHER_CODE = -1, 0
-# Below this many rows a second thread only waits: on 2 cores shared with other work, k-means of 1,000 vectors took
-# 14 times the processor time with two threads, all of it at barriers (2026-11-22).
-ROWS_FOR_THREADS = 10_000
 
 
 class PreparationSettings(Section):
@@ -218,7 +216,7 @@ def _useful_threads(rows: int) -> AbstractContextManager[Any]:
     """One thread for few rows; otherwise as many as there are."""
     from threadpoolctl import threadpool_limits
 
-    limits: AbstractContextManager[Any] = threadpool_limits(1 if rows < ROWS_FOR_THREADS else None)
+    limits: AbstractContextManager[Any] = threadpool_limits(1 if rows < ROWS_PER_THREAD else None)
     return limits
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flickcast.models.design import Design
+from flickcast.models.threads import useful_threads
 from flickcast.params import Section
 
 if TYPE_CHECKING:
@@ -31,11 +32,6 @@ class LightGBMSettings(Section):
     bagging_fraction: float = Field(0.8, gt=0, le=1)
     lambda_l2: float = Field(5.0, ge=0)
     max_bin: int = Field(255, ge=2)
-
-
-# Below this many rows a second thread costs more than it brings: on 2 cores shared with other work, 3,000 rows took
-# 15 times the processor time with two threads, all of it waiting at OpenMP's barriers (2026-11-22).
-ROWS_PER_THREAD = 10_000
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class LightGBM:
         # row-wise is forced because LightGBM otherwise chooses by a timing, and the two differ in the last bits
         params |= {
             "seed": seed,
-            "num_threads": _useful_threads(threads, len(target)),
+            "num_threads": useful_threads(threads, len(target)),
             "deterministic": True,
             "force_row_wise": True,
         }
@@ -133,7 +129,3 @@ class LightGBM:
         import lightgbm
 
         return cls(lightgbm.Booster(model_str=content.decode()))
-
-
-def _useful_threads(threads: int, rows: int) -> int:
-    return max(1, min(threads, rows // ROWS_PER_THREAD))

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import load, save
 
-from flickcast.models.design import ROWS_FOR_THREADS, Design
+from flickcast.models.design import Design
 from flickcast.models.learners.columns import Columns
+from flickcast.models.threads import useful_threads
 from flickcast.params import Section
 
 Target = NDArray[np.float64]
@@ -59,7 +60,7 @@ class Ridge:
         design = _read(design, settings)
         columns = Columns.fit(design)
         penalties = np.geomspace(settings.strongest, settings.weakest, settings.max_iterations)
-        with threadpool_limits(1 if design.rows < ROWS_FOR_THREADS else threads):
+        with threadpool_limits(useful_threads(threads, design.rows)):
             shares = np.ones(design.rows) if weights is None else weights
             mean, squares, products = _moments(columns, design, target, shares / shares.sum())
             spread, directions = np.linalg.eigh(squares)

@@ -15,6 +15,7 @@ from pydantic import Field
 from flickcast.errors import LeftOutError
 from flickcast.models.design import Design
 from flickcast.models.networks.inputs import MISSING, UNSEEN, Batch, Scaling, Shape
+from flickcast.models.threads import useful_threads
 from flickcast.params import Section
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class NetworkLearner(ABC):
         scaling = Scaling.fit(design)
         centre = float(target.mean()), float(target.std()) if target.std() > TINY else 1.0
         data = _with_target(scaling.batch(design), target, centre, weights)
-        with _steady(seed, threads):
+        with _steady(seed, useful_threads(threads, design.rows)):
             module = cls._built(scaling.shape, settings)
             data.labels = cls.prepare(module, data, scaling, centre, seed)
             passes, state = cls._trained(
