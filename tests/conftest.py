@@ -9,6 +9,7 @@ import pytest
 from flickcast.workspace import Workspace, create_workspace
 
 SHARED = Path(__file__).parents[2] / "shared"
+SLOW_FIRST = ("flows", "promises")  # folders: a worker that gets a slow file last leaves the other one idle
 
 
 def _shared(name: str) -> Path:
@@ -16,6 +17,16 @@ def _shared(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"{name} is not beside this checkout (looked in ../shared/{name})")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of the folders with the slowest tests come first; within a file the order stays."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return SLOW_FIRST.index(folder) if folder in SLOW_FIRST else len(SLOW_FIRST)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
