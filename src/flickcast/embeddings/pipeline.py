@@ -1,13 +1,16 @@
 """The work: a reader, decoders, one encoder and whoever iterates, with short queues between them.
 
+On the processor whoever iterates runs the encoder; a graphics card has a thread of its own.
+
 Order is kept, and so is the place of an input in its batch where another one cannot be decoded: the good ones go
 through the model exactly as they would without it.
 """
 
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
@@ -15,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from flickcast.embeddings.passes import is_out_of_memory
+from flickcast.embeddings.passes import device, is_out_of_memory
 from flickcast.embeddings.protocol import Captioner, Encoder, Sample
 from flickcast.errors import TryAgainError
 from flickcast.pictures import decode
@@ -69,12 +72,15 @@ def embed_shards(
     work: _Work[Tag] = _Work(encoder, batch_size)
     prepared: Queue[Any] = Queue(BATCHES_AHEAD * work.batch)
     done: Queue[Any] = Queue(2)
-    pool = ThreadPoolExecutor(decoders or min(_cores(), MOST_DECODERS), thread_name_prefix="decoder")
+    pool = ThreadPoolExecutor(decoders or min(_cores(), MOST_DECODERS), "decoder", _one_thread)
     line.start("reader", lambda: _read(shards, work.prepare, pool, line, prepared))
-    line.start("encoder", lambda: _encode(work, line, prepared, done))
     try:
-        while (result := line.get(done)) is not _END:
-            yield result
+        if device() == "cpu":
+            yield from _encoded(work, line, prepared)
+        else:  # a graphics card waits for nobody who writes
+            line.start("encoder", lambda: _encode(work, line, prepared, done))
+            while (result := line.get(done)) is not _END:
+                yield result
     except _StoppedError:
         pass  # what stopped it is raised below
     finally:
@@ -100,12 +106,15 @@ def _read(
 
 
 def _encode(work: "_Work[Tag]", line: "_Line", prepared: "Queue[Any]", done: "Queue[Any]") -> None:
-    while (item := line.get(prepared)) is not _END:
-        for finished in work.add(*item):
-            line.put(done, finished)
-    for finished in work.flush():
+    for finished in _encoded(work, line, prepared):
         line.put(done, finished)
     line.put(done, _END)
+
+
+def _encoded(work: "_Work[Tag]", line: "_Line", prepared: "Queue[Any]") -> Generator[tuple[Tag, Result]]:
+    while (item := line.get(prepared)) is not _END:
+        yield from work.add(*item)
+    yield from work.flush()
 
 
 class _Work(Generic[Tag]):
@@ -116,12 +125,20 @@ class _Work(Generic[Tag]):
         rows = getattr(encoder, "rows", 1)
         self.batch = -(-batch_size // rows) * rows
         self._one_at_a_time = Lock()
+        self._has_cores = device() != "cpu"
+        self._cores_are_free = Event()
+        self._cores_are_free.set()
         self._waiting: list[tuple[str, Any, Result]] = []
         self._open = Result()
         self._closed: list[tuple[Tag, Result]] = []
 
     def prepare(self, one: Input) -> Any:
-        """The decoder's part. Where memory runs out for several at a time, one by one; TryAgainError if that fails."""
+        """The decoder's part. Where memory runs out for several at a time, one by one; TryAgainError if that fails.
+
+        A model that computes on the processor has it for itself: its threads wait for the one that a decoder delays,
+        which costs more than decoding between its batches.
+        """
+        self._cores_are_free.wait()
         try:
             return _prepared(self._encoder, one)
         except (MemoryError, RuntimeError) as error:
@@ -168,7 +185,8 @@ class _Work(Generic[Tag]):
     def _made(self, prepared: Sequence[Any]) -> list[Any]:
         """Encode; in halves, from now on, where memory runs out. TryAgainError if it does for a single one."""
         try:
-            return _through(self._encoder, prepared)
+            with self._alone():
+                return _through(self._encoder, prepared)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -177,6 +195,15 @@ class _Work(Generic[Tag]):
         half = len(prepared) // 2
         self._shrink(half)
         return [*self._made(prepared[:half]), *self._made(prepared[half:])]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._has_cores:
+            self._cores_are_free.clear()
+        try:
+            yield
+        finally:
+            self._cores_are_free.set()
 
     def _too_little_memory(self) -> TryAgainError:
         return TryAgainError(
@@ -264,6 +291,21 @@ class _Line:
             with suppress(Empty):
                 return queue.get(timeout=POLL_SECONDS)
         raise _StoppedError
+
+
+def _one_thread() -> None:
+    """A decoder's torch, if any, computes in the decoder's own thread.
+
+    OpenMP's threads stop spinning at barriers as soon as all teams together have more of them than there are cores: a
+    model on 2 cores then loses a sixth of its speed (libgomp, 2026-11-22). For the same reason a model that computes on
+    the processor runs in the thread that has proven it, whose team exists already.
+    """
+    if "torch" in sys.modules:
+        import torch
+        from threadpoolctl import threadpool_limits
+
+        torch.get_num_threads()  # sets this thread's number, once; torch.set_num_threads would change all threads'
+        threadpool_limits(1, user_api="openmp")
 
 
 def _cores() -> int:
