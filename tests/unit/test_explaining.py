@@ -164,7 +164,9 @@ def test_hostile_text_is_text_in_the_picture_and_on_the_terminal(field: str) -> 
 
 def test_hostile_names_of_columns_and_values_are_text_too() -> None:
     columns = [{**TOLD.columns[0], "column": HOSTILE, "value": HOSTILE, "unit": ""}]
-    ElementTree.fromstring(svg(replace(TOLD, columns=columns)))
+    drawn = ElementTree.fromstring(svg(replace(TOLD, columns=columns)))
+    assert {part.tag.rpartition("}")[2] for part in drawn.iter()} == {"svg", "rect", "text", "line"}
+    assert any("<script>" in (part.text or "") for part in drawn.iter())
 
 
 def test_the_picture_of_a_post_with_any_id_stays_in_its_folder(trained: Workspace) -> None:

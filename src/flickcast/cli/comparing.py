@@ -86,4 +86,4 @@ def _show_plan(found: dict[str, Any], as_json: bool) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("compare", rich_help_panel="Stages")(compare)
+    app.command("compare", rich_help_panel="Models")(compare)
