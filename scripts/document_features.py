@@ -28,14 +28,14 @@ the training rows, and is no part of the matrix.
   `point_in_time` whatever is chosen.
 
 What `transductive` counts, group by group. `words`, `time_place`, `categories`, `picture_text` and `picture_statistics`
-say the same by both clocks: they read the post alone. `people` has the latest snapshot. Totals are of all posts, the
-post itself and later ones among them: in `user_behaviour` `log_earlier_posts`, the `earlier_` columns of tags, titles,
-descriptions and places and what is `above_usual` of them; in `trends` the shares and numbers of posts ever known, the
-age of the newest tag and `unseen_tag_share`, which is 0. Sequences keep the order of posting and hold only the posts
-that appeared before: the other columns of `user_behaviour` (rates, intervals, batches, first year), `user_tags` and
-`user_cadence`. Posts of the last days (`log_posts_<n>_days`, `activity_`, week, month and rise of `trends`) are those
-that appeared in these days, of all entities but users from the midnight that followed. `user_popularity`,
-`user_recent_popularity` and `known_popularity` read labels.
+say the same by both clocks: they read the post alone. `people` has the latest snapshot and the time zones of all users.
+Totals are of all posts, the post itself and later ones among them: in `user_behaviour` `log_earlier_posts`, the
+`earlier_` columns of tags, titles, descriptions and places and what is `above_usual` of them; in `trends` the shares
+and numbers of posts ever known, the age of the newest tag and `unseen_tag_share`, which is 0. Sequences keep the order
+of posting and hold only the posts that appeared before: the other columns of `user_behaviour` (rates, intervals,
+batches, first year), `user_tags` and `user_cadence`. Posts of the last days (`log_posts_<n>_days`, `activity_`, week,
+month and rise of `trends`) are those that appeared in these days, of all entities but users from the midnight that
+followed. `user_popularity`, `user_recent_popularity` and `known_popularity` read labels.
 
 ## Labels among the features
 
@@ -57,6 +57,7 @@ A group is a pure function of some of these frames, made by `src/flickcast/stage
 
 - `posts`: those whose features are wanted, all columns of the table `posts`.
 - `users`: the snapshots of who posted them.
+- `time_zones`: of every user, the first snapshot that tells the time zone.
 - `history`: all posts of these users, each with the moments at which it (`known_at`) and its label (`label_known_at`)
   became known.
 - `<entity>_states`: what was known of each post's user, tags, classes, place, hour, or of everyone, before it appeared:

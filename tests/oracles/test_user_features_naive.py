@@ -150,6 +150,8 @@ class Naive:
                 }
             )
         self.snapshots = snapshots
+        dated = sorted(snapshots, key=lambda row: row["observed_at"], reverse=True)
+        self.clocks = {row["user_id"]: row for row in dated if row["timezone_offset"] is not None}  # each user's first
         if self.transductive:
             last = {row["user_id"]: row for row in sorted(snapshots, key=lambda row: row["observed_at"])}
             self.snapshots = [
@@ -187,6 +189,11 @@ class Naive:
         ]
         return max(found, key=lambda row: row["observed_at"], default={})
 
+    def time_zone_share(self, post: Row, offset: float | None) -> float | None:
+        known = [row for row in self.clocks.values() if self.transductive or row["observed_at"] < post["posted_at"]]
+        alike = sum(row["timezone_offset"] == offset for row in known)
+        return None if offset is None else ratio(alike, len(known))
+
     def people(self, post: Row) -> Row:
         row = self.snapshot(post)
         age = days(post["posted_at"] - row["first_post_at"]) if row.get("first_post_at") else None
@@ -209,6 +216,7 @@ class Naive:
         return {
             **dict.fromkeys(("timezone_id", "is_pro", "can_buy_pro")),
             "timezone_offset": row.get("timezone_offset"),
+            "time_zone_share": self.time_zone_share(post, row.get("timezone_offset")),
             **{f"log_{name}": log1p(row.get(name)) for name in COUNTS},
             **{f"log_{name}": log_ratio(row.get(top), row.get(bottom)) for name, (top, bottom) in pairs.items()},
             **{f"log_{key}_per_day": log1p(ratio(row.get(name), age and max(age, 1))) for key, name in daily.items()},

@@ -58,7 +58,7 @@ WORLD = (
 GROUPS: dict[str, Group] = {
     "words": Group(words.words, ("posts",), words.ABOUT),
     "time_place": Group(time_place.time_place, ("posts",), time_place.ABOUT),
-    "people": Group(people.people, ("posts", "users"), people.ABOUT),
+    "people": Group(people.people, ("posts", "users", "time_zones"), people.ABOUT),
     "user_behaviour": Group(user_behaviour.user_behaviour, ("posts", "users_states", "history"), user_behaviour.ABOUT),
     "user_tags": Group(user_tags.user_tags, ("posts", "history"), user_tags.ABOUT),
     "user_cadence": Group(user_cadence.user_cadence, ("posts", "users", "history"), user_cadence.ABOUT),

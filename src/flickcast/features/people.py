@@ -2,9 +2,11 @@
 
 import polars as pl
 
-from flickcast.features.feature import DING, PPCL, Feature
-from flickcast.features.timeline import days, with_snapshot
+from flickcast.features.feature import DING, HVLA, PPCL, Feature
+from flickcast.features.timeline import days, places, with_snapshot
+from flickcast.moments import ratio
 
+MINUTES = 60
 COUNTS = (
     "photo_count",
     "followers",
@@ -48,6 +50,7 @@ COUNTED = {
 ABOUT = {
     "timezone_id": Feature("time zone as the source numbers it", "", PPCL, "category"),
     "timezone_offset": Feature("the account's clock against UTC", "hours", PPCL),
+    "time_zone_share": Feature("users known to live by the same clock, of all whose clock is known", "share", HVLA),
     "is_pro": Feature("paying member", "0 or 1", PPCL),
     "can_buy_pro": Feature("only in the challenge's files", "0 or 1", PPCL),
     **{f"log_{name}": Feature(meaning, "log(1 + n)", DING) for name, meaning in COUNTED.items()},
@@ -66,13 +69,14 @@ ABOUT = {
 }
 
 
-def people(posts: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
+def people(posts: pl.DataFrame, users: pl.DataFrame, time_zones: pl.DataFrame) -> pl.DataFrame:
     """Counts and ratios on a log scale, account age, membership; null before the first snapshot of the user."""
-    age = _days_since("first_post_at")
-    return with_snapshot(posts, users).select(
+    age, snapshots = _days_since("first_post_at"), with_snapshot(posts, users)
+    return snapshots.hstack([_time_zone_share(snapshots, time_zones)]).select(
         "post_id",
         "timezone_id",
         "timezone_offset",
+        "time_zone_share",
         "is_pro",
         "can_buy_pro",
         *(pl.col(name).log1p().name.prefix("log_") for name in COUNTS),
@@ -83,6 +87,23 @@ def people(posts: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
         **{f"log_{name}_per_day": (pl.col(count) / age.clip(lower_bound=1)).log1p() for name, count in DAILY.items()},
         snapshot_days=_days_since("observed_at"),
     )
+
+
+def _time_zone_share(snapshots: pl.DataFrame, time_zones: pl.DataFrame) -> pl.Series:
+    """HVLA's `timezone_offset_Uidcount`, over all users known then: the count itself would tell the order of posts."""
+    everyone = time_zones["observed_at"].sort().search_sorted(snapshots["posted_at"], side="left")
+    alike = time_zones.with_columns(_clock()).sort("clock", "observed_at")
+    count = alike.select(pl.col("observed_at").cum_count().over("clock"))["observed_at"]
+    found = places(snapshots.with_columns(_clock()), alike, known="observed_at", by=("clock",))
+    numbers = pl.DataFrame({"alike": count.gather(found).fill_null(0), "everyone": everyone})
+    clock = snapshots["timezone_offset"]
+    share = numbers.select(pl.when(clock.is_not_null()).then(ratio(pl.col("alike"), pl.col("everyone"))))
+    return share.to_series().alias("time_zone_share")
+
+
+def _clock() -> pl.Expr:
+    """Whole minutes: they can be compared, which fractions of an hour as float32 should not."""
+    return (pl.col("timezone_offset") * MINUTES).round().cast(pl.Int32).alias("clock")
 
 
 def _log_ratio(numerator: str, denominator: str) -> pl.Expr:

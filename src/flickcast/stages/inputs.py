@@ -16,6 +16,7 @@ from flickcast.workspace import Workspace
 WINDOWS = {"users": (1, 7, 30, 60, 365)}
 USUAL_WINDOWS = (7, 30)
 FOR_EVER = pl.lit("2100-01-01").str.to_datetime(time_unit="us", time_zone="UTC")
+FROM_THE_START = pl.lit("1900-01-01").str.to_datetime(time_unit="us", time_zone="UTC")
 HISTORY_COLUMNS = (
     "post_id",
     "user_id",
@@ -54,6 +55,7 @@ class Inputs(Mapping[str, pl.DataFrame]):
 
     - `posts`: those whose features are wanted
     - `users`: the snapshots of who posted them
+    - `time_zones`: of every user, the first snapshot that tells the time zone
     - `history`: all posts of these users, with the moments at which they and their labels became known
     - `<entity>_states`: the merged state of each post's entity before the post appeared, with `posts_<n>_days`; no row
       for a post that has no such entity, several for one that has several tags
@@ -72,6 +74,7 @@ class Inputs(Mapping[str, pl.DataFrame]):
         self._read: dict[str, pl.DataFrame] = {"posts": posts}
         self._makers: dict[str, Callable[[], pl.DataFrame]] = {
             "users": self._users,
+            "time_zones": self._time_zones,
             "history": self._history,
             "cosines": lambda: tables.cosines(posts["post_id"]),
             "picture_statistics": lambda: tables.picture_statistics(posts["post_id"]),
@@ -99,6 +102,11 @@ class Inputs(Mapping[str, pl.DataFrame]):
         first = self["history"].group_by("user_id").agg(pl.col("posted_at").min())
         last = rows.unique("user_id", keep="last", maintain_order=True).join(first, on="user_id", maintain_order="left")
         return last.with_columns(observed_at=pl.min_horizontal("observed_at", "posted_at")).drop("posted_at")
+
+    def _time_zones(self) -> pl.DataFrame:
+        rows = self._tables.rows("users", ("user_id", "observed_at", "timezone_offset")).collect()
+        first = rows.drop_nulls().sort("user_id", "observed_at").unique("user_id", keep="first", maintain_order=True)
+        return first.with_columns(observed_at=FROM_THE_START) if self._transductive else first
 
     def _history(self) -> pl.DataFrame:
         posts = self._of_users("posts", HISTORY_COLUMNS)

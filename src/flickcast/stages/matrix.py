@@ -17,7 +17,7 @@ from flickcast.tables import Parts, publish_json
 from flickcast.workspace import Workspace
 
 # Part of what a stored part is made from: raise it when a feature of the same inputs would come out otherwise.
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 PostsParts = dict[str, list[str]]  # of each period
 Spans = Mapping[str, tuple[datetime, datetime]]

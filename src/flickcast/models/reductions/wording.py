@@ -56,21 +56,31 @@ class Wording:
     def fit(cls, training: Training, name: str, settings: WordingSettings) -> tuple[Self, Matrix] | None:
         """The effects of pieces, and out of fold what they say of the rows; None where too few rows have words."""
         rows = training.rows
-        found = cls._of(rows, name, settings)
+        there = _has_words(rows, settings.column)
+        if not there.any():
+            return None
+        lengths = settings.shortest, settings.longest
+        counts = pieces_of(rows[settings.column], *lengths, settings.buckets)  # once for all folds
+        found = cls._of(rows, counts, there, name, settings)
         if found is None:
             return None
-        own = out_of_fold(training, settings.folds, lambda fold: cls._of(rows.filter(~fold), name, settings))
+        own = out_of_fold(
+            training, settings.folds, lambda fold: cls._of(rows, counts, there & ~fold, name, settings)
+        )
         return None if own is None else (found, own)
 
     @classmethod
-    def _of(cls, rows: pl.DataFrame, name: str, settings: WordingSettings) -> Self | None:
+    def _of(
+        cls, rows: pl.DataFrame, counts: Any, chosen: NDArray[np.bool_], name: str, settings: WordingSettings
+    ) -> Self | None:
+        """The effects of pieces by the newest of the chosen rows; `counts` (rows, buckets): how often each has them."""
         from scipy.sparse.linalg import lsqr
 
-        newest = _with_words(rows, settings.column).sort("posted_at", "post_id").tail(settings.most_posts)
-        if newest.height < 3:
+        order = rows.select(pl.arg_sort_by("posted_at", "post_id")).to_series().to_numpy()
+        positions = order[chosen[order]][-settings.most_posts :]
+        if len(positions) < 3:
             return None
-        lengths = settings.shortest, settings.longest
-        counts = pieces_of(newest[settings.column], *lengths, settings.buckets)
+        newest, counts = rows[positions], counts[positions]
         posts_with = np.bincount(counts.indices, minlength=settings.buckets)
         idf = inverse_frequency(posts_with, newest.height) * (posts_with >= settings.min_posts)
         labels = newest["popularity"].to_numpy()
@@ -79,6 +89,7 @@ class Wording:
         matrix = weighted(counts, idf)[:, used].astype(np.float64)
         effects = np.zeros(settings.buckets, np.float32)
         effects[used] = lsqr(matrix, labels - mean, damp=np.sqrt(settings.penalty), iter_lim=STEPS)[0]
+        lengths = settings.shortest, settings.longest
         return cls(name, settings.column, lengths, mean, idf.astype(np.float32), effects)
 
     def transform(self, rows: pl.DataFrame) -> Matrix:
@@ -108,7 +119,3 @@ def _has_words(rows: pl.DataFrame, column: str) -> NDArray[np.bool_]:
     if column not in rows.columns:
         return np.zeros(rows.height, bool)
     return rows[column].str.contains(r"\w").fill_null(False).to_numpy()
-
-
-def _with_words(rows: pl.DataFrame, column: str) -> pl.DataFrame:
-    return rows.filter(_has_words(rows, column))
