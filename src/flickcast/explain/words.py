@@ -37,6 +37,7 @@ KINDS = {
     "user_tags": "what the user tags",
     "user_places": "where the user posts",
     "clusters": "what kind of {theme} it is",
+    "mixed_model": "how the user's posts do beside what was to be expected",
     "influence": "how many follow the user",
     "vectors": "the {theme} itself",
 }

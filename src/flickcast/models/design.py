@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -116,6 +116,7 @@ class Preparation:
         numbers, categories = _groups(wanted, "number"), _groups(wanted, "category")
         categories = _by_name(categories | class_groups(training.rows, settings.classes, manifest))
         instead = _stand_ins(training.rows, settings)
+        training = replace(training, manifest=wanted)
         with _useful_threads(training.rows.height):
             fitted = {
                 name: found
@@ -131,6 +132,11 @@ class Preparation:
         texts = [name for name in settings.texts if name in training.rows.columns]
         made = cls(numbers, categories, vocabularies, reductions, widths, texts, instead, salt.tobytes().hex())
         return made, made._design(training.rows, {name: columns for name, (_, columns) in fitted.items()})
+
+    def told(self, rows: pl.DataFrame) -> Self:
+        """The same, knowing what labels of further rows tell of their users; nothing is fitted on them."""
+        known = {name: part.told(rows) if hasattr(part, "told") else part for name, part in self.reductions.items()}
+        return replace(self, reductions=known)
 
     def design(self, rows: pl.DataFrame) -> Design:
         """New rows as a learner sees them; columns that are not there count as missing, further ones are ignored."""

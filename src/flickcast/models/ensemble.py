@@ -190,6 +190,7 @@ class Ensemble:
         others = None if context is None else pl.concat([without_labels(stopping), context], how="diagonal")
         training = Training(self.chosen(rows.filter(~held)), self.seed, others)
         preparation, design = Preparation.fit(training, manifest, self.settings)
+        preparation = preparation.told(stopping)
         return Fold(held, training.rows, stopping, preparation, design, preparation.design(stopping))
 
     def _taught(self, fold: Fold, advance: Advance, further: PseudoLabels | None = None) -> Fitted:

@@ -29,6 +29,7 @@ _OF_KINDS = {
     "user_tags": "user",
     "user_places": "place",
     "influence": "user",
+    "mixed_model": "user",
 }
 _OF_INPUTS = {
     "picture": ("visual",),

@@ -15,7 +15,7 @@ import polars as pl
 from flickcast.errors import UserError
 from flickcast.simulate.corpus_records import RECORDS
 from flickcast.simulate.law import label
-from flickcast.simulate.oracle import evidence_until, expected
+from flickcast.simulate.oracle import Sight, evidence_until, expected, sight_of_files
 from flickcast.simulate.pictures import render
 from flickcast.simulate.service import appearance
 from flickcast.simulate.wording import category_names
@@ -25,7 +25,7 @@ encode = json.JSONEncoder(ensure_ascii=False).encode
 
 NOTE = """A simulated corpus in the format of the SMP Challenge's image track.
 Nothing here comes from real people. Post and user ids are those of the simulated service of the same seed.
-<split>_oracle.txt holds, row by row, the expected label given all that could be observed when the post appeared.
+<split>_oracle.txt holds, row by row, the expected label given all that these files show when the post appears.
 Posts younger than the label's age at the corpus's moment have no label and are left out of the train split.
 """
 
@@ -90,19 +90,23 @@ def _write(
 ) -> CorpusReport:
     report = CorpusReport()
     days = range(world.day_of(dates[0]), world.day_of(dates[1]) + 1)
-    evidence = evidence_until(world, days[-1])
+    sight = sight_of_files(world)
+    evidence = evidence_until(world, days[-1], sight)
     with ExitStack() as stack:
         writers = {split: stack.enter_context(_Writer(folder, split, pictures)) for split in ("train", "test")}
         for day in days:
-            _write_day(world, writers, day, moment, evidence, report)
+            _write_day(world, writers, day, moment, (sight, evidence), report)
             advance(1)
     return report
 
 
+Seen = tuple[Sight, pl.DataFrame]  # what the files show of accounts, and what earlier labels tell of them
+
+
 def _write_day(
-    world: World, writers: "dict[str, _Writer]", day: int, moment: _Moment, evidence: pl.DataFrame, report: CorpusReport
+    world: World, writers: "dict[str, _Writer]", day: int, moment: _Moment, seen: Seen, report: CorpusReport
 ) -> None:
-    posts = _day_rows(world, day, evidence).filter(pl.col("posted_at") <= moment.now)
+    posts = _day_rows(world, day, seen).filter(pl.col("posted_at") <= moment.now)
     split = "test" if moment.is_test(world.params.start + timedelta(days=day)) else "train"
     if split == "train":
         ripe = pl.col("posted_at") <= moment.now - timedelta(days=world.params.maturity_days)
@@ -114,14 +118,14 @@ def _write_day(
     report.pictures += posts.height if writers[split].pictures else 0
 
 
-def _day_rows(world: World, day: int, evidence: pl.DataFrame) -> pl.DataFrame:
+def _day_rows(world: World, day: int, seen: Seen) -> pl.DataFrame:
     """A day's posts with all that a row of the files needs."""
-    posts = world.posts(day)
+    posts, (sight, evidence) = world.posts(day), seen
     profiles = world.users.profiles[posts["user"].to_numpy()].drop("user_id")
     return pl.concat([posts, profiles], how="horizontal").with_columns(
         pl.Series("photo_count", world.photo_counts(day)),
         pl.Series("label", label(world.views_at_maturity(posts))),
-        pl.Series("oracle", expected(world, posts, evidence)),
+        pl.Series("oracle", expected(world, posts, evidence, sight)),
         *category_names(posts).rename(lambda name: f"{name}_name"),
         pl.Series("description_seed", world.users.words[posts["user"].to_numpy()]),
     )

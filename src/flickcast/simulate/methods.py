@@ -15,7 +15,7 @@ from flickcast.simulate.answers import Json
 from flickcast.simulate.law import Integers
 from flickcast.simulate.matching import Arguments, FoundUsers, RefusedError, matching, vanished
 from flickcast.simulate.oddities import dated, is_shown
-from flickcast.simulate.oracle import evidence_until, expected
+from flickcast.simulate.oracle import evidence_until, expected, sight_of_api
 from flickcast.simulate.pages import Bend, PageLimits, page_of, paging
 from flickcast.simulate.world import World
 
@@ -96,7 +96,7 @@ class Simulation:
         """What the labels known by now tell of users."""
         day = self.world.day_of(self.clock.now)
         if self._evidence is None or self._evidence[0] != day:
-            self._evidence = (day, evidence_until(self.world, day))
+            self._evidence = (day, evidence_until(self.world, day, sight_of_api(self.world)))
         return self._evidence[1]
 
     def is_deleted(self, user: int) -> bool:
@@ -199,7 +199,8 @@ def _followed(simulation: Simulation, user: int, places: Integers) -> list[str]:
 def oracle_of_posts(simulation: Simulation, call: Call) -> Json:
     """flickcast.simulation.getOracle: the expected label of each post of the comma list that exists."""
     posts = simulation.world.find(call.arguments.get("post_ids", "").split(","), simulation.clock.now)
-    labels = expected(simulation.world, posts, simulation.evidence).tolist()
+    sight = sight_of_api(simulation.world)
+    labels = expected(simulation.world, posts, simulation.evidence, sight).tolist()
     return {
         "oracle": {
             "post": [{"id": one, "expected": label} for one, label in zip(posts["post_id"], labels, strict=True)]

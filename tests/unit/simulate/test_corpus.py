@@ -11,7 +11,7 @@ from PIL import Image
 from flickcast.errors import UserError
 from flickcast.simulate.corpus import write_corpus
 from flickcast.simulate.law import label
-from flickcast.simulate.oracle import oracle
+from flickcast.simulate.oracle import oracle, sight_of_files
 from flickcast.simulate.world import World
 
 FIRST, LAST, CUT = date(2016, 1, 10), date(2016, 1, 13), date(2016, 1, 12)
@@ -59,7 +59,7 @@ def test_labels_are_those_of_the_world_with_two_decimals(world: World, corpus: P
 def test_oracle_is_that_of_the_world(world: World, corpus: Path):
     posts = pl.concat([world.posts(11), world.posts(12)])
     told = np.array([float(line) for line in lines(corpus, "test_oracle.txt")])
-    assert np.abs(told - oracle(world, posts)).max() <= 5e-5
+    assert np.abs(told - oracle(world, posts, sight_of_files(world))).max() <= 5e-5
 
 
 def test_keys_are_those_of_the_real_files(corpus: Path, shared_data: Path):

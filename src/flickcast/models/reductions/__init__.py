@@ -11,6 +11,7 @@ from pydantic import Field
 from flickcast.models.reductions.age import Age, AgeSettings
 from flickcast.models.reductions.clusters import Clusters, ClusterSettings
 from flickcast.models.reductions.influence import Influence, InfluenceSettings
+from flickcast.models.reductions.mixed_model import MixedModel, MixedModelSettings
 from flickcast.models.reductions.nearest import Nearest, NearestSettings
 from flickcast.models.reductions.protocol import Arrays, Matrix, Reduction, Training, without_labels
 from flickcast.models.reductions.target_encoding import TargetEncoding, TargetEncodingSettings
@@ -31,7 +32,8 @@ ReductionSettings = Annotated[
     | UserPlaceSettings
     | ClusterSettings
     | InfluenceSettings
-    | AgeSettings,
+    | AgeSettings
+    | MixedModelSettings,
     Field(discriminator="kind"),
 ]
 
@@ -46,4 +48,5 @@ REDUCTIONS: dict[str, type[Reduction]] = {
     "clusters": Clusters,
     "influence": Influence,
     "age": Age,
+    "mixed_model": MixedModel,
 }

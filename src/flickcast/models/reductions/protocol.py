@@ -1,7 +1,7 @@
 """What every reduction owes, and what it is fitted on."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -26,12 +26,18 @@ class Training:
     rows: pl.DataFrame
     seed: int
     context: pl.DataFrame | None = None
+    manifest: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of the matrix: kind, group, ...
 
     @property
     def everything(self) -> pl.DataFrame:
         """All rows that may be learnt from where no label is needed; no labels."""
         rows = without_labels(self.rows)
         return rows if self.context is None else pl.concat([rows, self.context.select(rows.columns)])
+
+    def columns_of(self, kind: str, groups: Sequence[str]) -> list[str]:
+        """The columns of the matrix of a kind (number or category) and of these feature groups, in their order."""
+        found = (name for name, entry in self.manifest.items() if entry["kind"] == kind and entry["group"] in groups)
+        return sorted(name for name in found if name in self.rows.columns)
 
     def folds(self, count: int) -> NDArray[np.int64]:
         """A fold number per row, all rows of a user in one fold, whatever the order of the rows."""
@@ -40,7 +46,11 @@ class Training:
 
 
 class Reduction(Protocol):
-    """Fitted on training rows; turns rows into a few float32 columns, NaN where a row has no input."""
+    """Fitted on training rows; turns rows into a few float32 columns, NaN where a row has no input.
+
+    One that goes by a user's earlier labels also has `told(rows)`: the same, knowing further labels but not fitted on
+    them. So a member of an ensemble knows of every user what was known, whoever it was fitted on.
+    """
 
     makes_codes: ClassVar[bool]  # whether its columns are codes of classes (1, 2, ...) instead of numbers
 
