@@ -1,4 +1,4 @@
-"""Reduction `mixed_model`: what can be expected of a post by itself, and how far its user's earlier posts were above."""
+"""Reduction `mixed_model`: what can be expected of a post, and how far its user's earlier posts were above that."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +14,16 @@ from flickcast.models.reductions.protocol import Arrays, Json, Matrix, Training,
 from flickcast.params import Section
 
 MEASURES = ("fixed", "intercept", "expected", "excess", "days")
+OF_THE_POST = ("words", "time_place", "categories", "trends", "known_popularity", "picture_text", "picture_statistics")
 EFFECTS = ("centre", "deviation", "effects", "of_classes")
 FARTHEST = 4.0  # standard deviations: one odd number should not decide
 TINY = 1e-6
 RATIOS = (0.1, 100.0)  # between which the ratio of variances is believed
 USUAL_RATIO = 1.0  # where no user has posted on two days
 GRID = 2.0**-27  # sums of such steps are exact, so that the order of posts that became known together is no matter
-EVENT = {"owner": pl.Int64, "known_at": pl.Datetime("us", "UTC"), "day": pl.Date, "excess": pl.Float64}
+EVENT = pl.Schema(
+    [("owner", pl.Int64()), ("known_at", pl.Datetime("us", "UTC")), ("day", pl.Date()), ("excess", pl.Float64())]
+)
 Values = NDArray[np.float64]
 
 
@@ -29,8 +32,8 @@ class MixedModelSettings(Section):
 
     kind: Literal["mixed_model"]
     groups: list[str] = Field(
-        ["words", "time_place", "categories", "trends", "known_popularity", "picture_text", "picture_statistics"],
-        description="feature groups that the fixed effects read: those of the post, not of its user",
+        [*OF_THE_POST, "people"],
+        description="feature groups that the fixed effects read: none that tells how the user's posts were or did",
     )
     penalty: float = Field(100.0, gt=0, description="of the effects of numbers, on columns of deviation 1")
     class_penalty: float = Field(10.0, gt=0, description="of the effect of a class: how many posts draw it to 0")
@@ -85,10 +88,11 @@ class FixedEffects:
         columns = np.hstack([made._scaled(inputs.numbers), _indicators(inputs.classes, count)])
         penalties = np.repeat([settings.penalty, settings.class_penalty], [width, count])
         factor = cho_factor(columns.T @ columns + np.diag(penalties))
+        days = _UserDays.of(rows)
         intercepts, ratio, effects = np.zeros(len(labels)), USUAL_RATIO, np.zeros(width + count)
         for _ in range(settings.rounds):
             effects = cho_solve(factor, columns.T @ (labels - made.mean - intercepts))
-            intercepts, ratio = _intercepts(rows, labels - made.mean - columns @ effects)
+            intercepts, ratio = days.intercepts(labels - made.mean - columns @ effects)
         found = effects.astype(np.float32)
         return replace(made, effects=found[:width], of_classes=found[width:], ratio=ratio)
 
@@ -126,7 +130,7 @@ class MixedModel:
         return [f"{self.name}_{measure}" for measure in MEASURES]
 
     @classmethod
-    def fit(cls, training: Training, name: str, settings: MixedModelSettings) -> tuple[Self, Matrix] | None:
+    def fit(cls, training: Training, name: str, settings: MixedModelSettings) -> "tuple[MixedModel, Matrix] | None":
         """The model of all training rows, and how they look themselves; None without inputs or with a single user."""
         rows = training.rows
         numbers = training.columns_of("number", settings.groups)
@@ -139,7 +143,7 @@ class MixedModel:
             return None
         salt, count = salt_of(rows["user_id"], training.seed), sum(map(len, classes.values()))
 
-        def of(chosen: NDArray[np.bool_]) -> Self:
+        def of(chosen: NDArray[np.bool_]) -> "MixedModel":
             fixed = FixedEffects.of(inputs.take(chosen), count, rows.filter(pl.Series(chosen)), settings)
             return cls(name, numbers, classes, fixed, pl.DataFrame(schema=EVENT), salt)
 
@@ -199,8 +203,9 @@ class MixedModel:
     @classmethod
     def restore(cls, name: str, facts: Json, arrays: Arrays) -> Self:
         """The same reduction from its facts and arrays."""
-        fixed = FixedEffects(*(arrays[part] for part in EFFECTS), facts["mean"], facts["ratio"])
-        events = pl.DataFrame({column: arrays[column] for column in EVENT}).cast(dict(EVENT))
+        effects = {part: arrays[part] for part in EFFECTS}
+        fixed = FixedEffects(**effects, mean=facts["mean"], ratio=facts["ratio"])
+        events = pl.DataFrame({column: arrays[column] for column in EVENT}).cast(EVENT)
         return cls(name, facts["columns"], facts["classes"], fixed, events, arrays["salt"])
 
 
@@ -246,28 +251,40 @@ def _spread(numbers: Matrix) -> tuple[Matrix, Matrix]:
     return centre.astype(np.float32), deviation.astype(np.float32)
 
 
-def _intercepts(rows: pl.DataFrame, excess: Values) -> tuple[Values, float]:
-    """(rows,): each user's level, from the means of their days, and the ratio of variances that it was drawn by.
+@dataclass(frozen=True)
+class _UserDays:
+    """Which day of which user each row is of, and which user each day is of; numbers from 0."""
 
-    Variances by the method of moments: of days about their user's mean, and of these means about 0.
-    """
-    days = rows.select("user_id", day=pl.col("posted_at").dt.date(), excess=pl.Series(excess))
-    means = days.group_by("user_id", "day").agg(pl.col("excess").mean()).sort("user_id", "day")
-    users = means.group_by("user_id").agg(
-        pl.len().alias("days"),
-        pl.col("excess").mean().alias("mean"),
-        ((pl.col("excess") - pl.col("excess").mean()) ** 2).sum().alias("squares"),
-    )
-    ratio = _ratio(*(users.sort("user_id")[name].to_numpy() for name in ("days", "mean", "squares")))
-    level = users.select("user_id", level=pl.col("mean") * pl.col("days") / (pl.col("days") + ratio))
-    return rows.select("user_id").join(level, on="user_id", how="left", maintain_order="left")["level"].to_numpy(), ratio
+    of_rows: NDArray[np.int64]
+    users: NDArray[np.int64]  # (days,)
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Self:
+        day = pl.struct("user_id", pl.col("posted_at").dt.date())
+        codes = rows.select(day=day.rank("dense") - 1, user=pl.col("user_id").rank("dense") - 1).cast(pl.Int64)
+        days, users = codes["day"].to_numpy(), codes["user"].to_numpy()
+        found = np.zeros(days.max() + 1, np.int64)
+        found[days] = users
+        return cls(days, found)
+
+    def intercepts(self, excess: Values) -> tuple[Values, float]:
+        """(rows,): each user's level, from the means of their days, and the ratio of variances that it was drawn by.
+
+        Variances by the method of moments: of days about their user's mean, and of these means about 0.
+        """
+        days = np.bincount(self.of_rows, excess) / np.bincount(self.of_rows)
+        count = np.bincount(self.users)
+        means = np.bincount(self.users, days) / count
+        within = ((days - means[self.users]) ** 2).sum()
+        ratio = _ratio(count, means, within)
+        return (means * count / (count + ratio))[self.users[self.of_rows]], ratio
 
 
-def _ratio(days: NDArray[Any], means: Values, squares: Values) -> float:
+def _ratio(days: NDArray[np.int64], means: Values, squares: float) -> float:
     freedom = (days - 1).sum()
     if freedom == 0:
         return USUAL_RATIO
-    within = squares.sum() / freedom
+    within = squares / freedom
     between = (means**2).mean() - within * (1 / days).mean()
     return float(np.clip(within / max(between, TINY), *RATIOS))
 

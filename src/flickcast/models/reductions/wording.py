@@ -64,9 +64,7 @@ class Wording:
         found = cls._of(rows, counts, there, name, settings)
         if found is None:
             return None
-        own = out_of_fold(
-            training, settings.folds, lambda fold: cls._of(rows, counts, there & ~fold, name, settings)
-        )
+        own = out_of_fold(training, settings.folds, lambda fold: cls._of(rows, counts, there & ~fold, name, settings))
         return None if own is None else (found, own)
 
     @classmethod

@@ -47,7 +47,8 @@ def sample(count: int = 300, users: int = 30, seed: int = 0, days_apart: float =
 
 
 def model_of(rows: pl.DataFrame, **changes: float) -> tuple[MixedModel, np.ndarray]:
-    found = MixedModel.fit(Training(rows, 0, manifest=MANIFEST), "level", settings("mixed_model", penalty=5.0, **changes))
+    wanted = settings("mixed_model", penalty=5.0, **changes)
+    found = MixedModel.fit(Training(rows, 0, manifest=MANIFEST), "level", wanted)
     assert found is not None
     return found
 
