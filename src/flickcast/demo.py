@@ -23,7 +23,7 @@ class DemoSize:
 
     users: int = 300
     posts_per_day: float = 60.0
-    history_days: int = 50
+    history_days: int = 32
     nights: int = 3
     start: date = date(2026, 1, 1)
 
