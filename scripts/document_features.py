@@ -57,7 +57,7 @@ A group is a pure function of some of these frames, made by `src/flickcast/stage
 
 - `posts`: those whose features are wanted, all columns of the table `posts`.
 - `users`: the snapshots of who posted them.
-- `time_zones`: of every user, the first snapshot that tells the time zone.
+- `time_zones`: of every user, the first snapshot that tells the time zone; by `transductive` the latest.
 - `history`: all posts of these users, each with the moments at which it (`known_at`) and its label (`label_known_at`)
   became known.
 - `<entity>_states`: what was known of each post's user, tags, classes, place, hour, or of everyone, before it appeared:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from reducible import fitted, reducible, settings
+from reducible import MANIFEST, fitted, reducible, settings
 from safetensors.numpy import load, save
 
 from flickcast.models.reductions import REDUCTIONS, Training, without_labels
@@ -83,12 +83,12 @@ def test_no_input_is_left_out(kind: str) -> None:
         for name in ("picture", "text", "tags", "words", "category", "subcategory", "country", "latitude", "longitude")
     ).drop("log_followers")
     none = none.with_columns(posted_at=pl.lit(None, ROWS.schema["posted_at"])) if kind in ALWAYS_THERE else none
-    assert REDUCTIONS[kind].fit(Training(none, 0), "made", settings(kind)) is None
+    assert REDUCTIONS[kind].fit(Training(none, 0, manifest=MANIFEST), "made", settings(kind)) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_few_rows_are_left_out_or_finite(kind: str, count: int) -> None:
-    found = REDUCTIONS[kind].fit(Training(ROWS[1 : 1 + count], 0), "made", settings(kind))
+    found = REDUCTIONS[kind].fit(Training(ROWS[1 : 1 + count], 0, manifest=MANIFEST), "made", settings(kind))
     if found is not None:
         reduction, own = found
         assert own.shape == (count, len(reduction.names))
@@ -99,7 +99,7 @@ def test_rows_all_alike_give_nothing_infinite(kind: str) -> None:
     alike = pl.concat([ROWS[1:2]] * 30).with_columns(
         post_id=pl.Series([f"p{n}" for n in range(30)]), user_id=pl.Series([f"u{n % 6}" for n in range(30)])
     )
-    found = REDUCTIONS[kind].fit(Training(alike, 0), "made", settings(kind))
+    found = REDUCTIONS[kind].fit(Training(alike, 0, manifest=MANIFEST), "made", settings(kind))
     assert found is None or not np.isinf(np.concatenate([found[1], found[0].transform(NEW)])).any()
 
 

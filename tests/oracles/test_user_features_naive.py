@@ -150,8 +150,8 @@ class Naive:
                 }
             )
         self.snapshots = snapshots
-        dated = sorted(snapshots, key=lambda row: row["observed_at"], reverse=True)
-        self.clocks = {row["user_id"]: row for row in dated if row["timezone_offset"] is not None}  # each user's first
+        dated = sorted(snapshots, key=lambda row: row["observed_at"], reverse=not self.transductive)
+        self.clocks = {row["user_id"]: row for row in dated if row["timezone_offset"] is not None}  # the last one wins
         if self.transductive:
             last = {row["user_id"]: row for row in sorted(snapshots, key=lambda row: row["observed_at"])}
             self.snapshots = [

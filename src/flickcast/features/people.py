@@ -50,7 +50,9 @@ COUNTED = {
 ABOUT = {
     "timezone_id": Feature("time zone as the source numbers it", "", PPCL, "category"),
     "timezone_offset": Feature("the account's clock against UTC", "hours", PPCL),
-    "time_zone_share": Feature("users known to live by the same clock, of all whose clock is known", "share", HVLA),
+    "time_zone_share": Feature(
+        "users known to live by the same clock (the first they told), of all known", "share", HVLA
+    ),
     "is_pro": Feature("paying member", "0 or 1", PPCL),
     "can_buy_pro": Feature("only in the challenge's files", "0 or 1", PPCL),
     **{f"log_{name}": Feature(meaning, "log(1 + n)", DING) for name, meaning in COUNTED.items()},

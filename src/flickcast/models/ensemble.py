@@ -64,7 +64,8 @@ class Fold:
     held: Mask  # (all rows,)
     rows: pl.DataFrame  # that it is fitted on
     stopping: pl.DataFrame  # the held ones
-    preparation: Preparation
+    untold: Preparation  # that knows no label of the held rows
+    preparation: Preparation  # the same, told how the users' other posts did
     design: Design  # of `rows`
     seen: Design  # of `stopping`
 
@@ -189,9 +190,9 @@ class Ensemble:
         stopping = rows.filter(held)
         others = None if context is None else pl.concat([without_labels(stopping), context], how="diagonal")
         training = Training(self.chosen(rows.filter(~held)), self.seed, others)
-        preparation, design = Preparation.fit(training, manifest, self.settings)
-        preparation = preparation.told(stopping)
-        return Fold(held, training.rows, stopping, preparation, design, preparation.design(stopping))
+        untold, design = Preparation.fit(training, manifest, self.settings)
+        preparation = untold.told(rows.join(training.rows.select("post_id"), on="post_id", how="anti"))
+        return Fold(held, training.rows, stopping, untold, preparation, design, preparation.design(stopping))
 
     def _taught(self, fold: Fold, advance: Advance, further: PseudoLabels | None = None) -> Fitted:
         """The member of a fold; the held rows stop its learners."""
@@ -227,7 +228,7 @@ class Ensemble:
             else np.empty((part.height, 0))
             for part in (posts, fold.stopping)
         )
-        return Source(posts, fold.preparation.design(posts), said, unseen)
+        return Source(posts, fold.untold.design(posts), said, unseen)
 
     def _inner(self, fold: Fold, manifest: Manifest, advance: Advance) -> Iterator[Member]:
         """Members fitted on parts of what the fold's own is fitted on."""

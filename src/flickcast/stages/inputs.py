@@ -55,7 +55,7 @@ class Inputs(Mapping[str, pl.DataFrame]):
 
     - `posts`: those whose features are wanted
     - `users`: the snapshots of who posted them
-    - `time_zones`: of every user, the first snapshot that tells the time zone
+    - `time_zones`: of every user, the first snapshot that tells the time zone (by `transductive` the latest)
     - `history`: all posts of these users, with the moments at which they and their labels became known
     - `<entity>_states`: the merged state of each post's entity before the post appeared, with `posts_<n>_days`; no row
       for a post that has no such entity, several for one that has several tags
@@ -104,9 +104,12 @@ class Inputs(Mapping[str, pl.DataFrame]):
         return last.with_columns(observed_at=pl.min_horizontal("observed_at", "posted_at")).drop("posted_at")
 
     def _time_zones(self) -> pl.DataFrame:
-        rows = self._tables.rows("users", ("user_id", "observed_at", "timezone_offset")).collect()
-        first = rows.drop_nulls().sort("user_id", "observed_at").unique("user_id", keep="first", maintain_order=True)
-        return first.with_columns(observed_at=FROM_THE_START) if self._transductive else first
+        rows = self._tables.rows("users", ("user_id", "observed_at", "timezone_offset")).drop_nulls().collect()
+        known = rows.sort("user_id", "observed_at")
+        if not self._transductive:
+            return known.unique("user_id", keep="first", maintain_order=True)
+        latest = known.unique("user_id", keep="last", maintain_order=True)
+        return latest.with_columns(observed_at=FROM_THE_START)
 
     def _history(self) -> pl.DataFrame:
         posts = self._of_users("posts", HISTORY_COLUMNS)

@@ -120,6 +120,7 @@ def _of_learner(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: in
     started = time.perf_counter()
     learnt, stopping = training.filter(~held), training.filter(held)
     preparation, design = Preparation.fit(Training(learnt, steps.seed, rows.context), rows.manifest, steps.settings)
+    preparation = preparation.told(stopping)
     validation = (preparation.design(stopping), stopping["popularity"].to_numpy()) if held.any() else None
     learner = LEARNERS[steps.kinds[name]].fit(
         design,

@@ -53,6 +53,25 @@ def test_people_are_unknown_before_the_first_snapshot() -> None:
     assert set(row[1:]) == {None}
 
 
+def test_time_zones_are_shared_with_those_known_before() -> None:
+    """Of everyone by the first time zone they told; what became known at the moment of the post does not count."""
+    known = users(
+        {"user_id": "mover", "observed_at": day(1), "timezone_offset": 1.0},
+        {"user_id": "mover", "observed_at": day(5), "timezone_offset": 2.0},
+        {"user_id": "settled", "observed_at": day(2), "timezone_offset": 2.0},
+        {"user_id": "settled_too", "observed_at": day(3), "timezone_offset": 2.0},
+        {"user_id": "silent", "observed_at": day(3), "timezone_offset": None},
+        {"user_id": "late", "observed_at": day(10), "timezone_offset": 2.0},
+    )
+    rows = posts(
+        *({"post_id": user, "user_id": user, "posted_at": day(10)} for user in ("late", "mover", "settled", "silent")),
+        {"post_id": "z", "user_id": "mover", "posted_at": day(1.5)},
+    )
+    found = dict(group("people", rows, known).select("post_id", "time_zone_share").iter_rows())
+    two_of_three = pytest.approx(2 / 3)
+    assert found == {"late": two_of_three, "mover": two_of_three, "settled": two_of_three, "silent": None, "z": 1.0}
+
+
 def test_behaviour_is_rate_and_habit_of_earlier_posts() -> None:
     rows = posts(
         {"post_id": "a", "posted_at": day(0), "tags": ["x"] * 2},

@@ -56,29 +56,33 @@ class Wording:
     def fit(cls, training: Training, name: str, settings: WordingSettings) -> tuple[Self, Matrix] | None:
         """The effects of pieces, and out of fold what they say of the rows; None where too few rows have words."""
         rows = training.rows
-        there = _has_words(rows, settings.column)
-        if not there.any():
+        order = rows.select(pl.arg_sort_by("posted_at", "post_id")).to_series().to_numpy()
+        order = order[_has_words(rows, settings.column)[order]]
+        fold_of = training.folds(settings.folds)
+        learnt = [order[-settings.most_posts :]]
+        learnt += [order[fold_of[order] != fold][-settings.most_posts :] for fold in range(fold_of.max(initial=0) + 1)]
+        counted = np.unique(np.concatenate(learnt))
+        if not len(counted):
             return None
         lengths = settings.shortest, settings.longest
-        counts = pieces_of(rows[settings.column], *lengths, settings.buckets)  # once for all folds
-        found = cls._of(rows, counts, there, name, settings)
+        counts = pieces_of(rows[counted][settings.column], *lengths, settings.buckets)  # once for all that learn
+
+        def of(positions: NDArray[np.int64]) -> Self | None:
+            return cls._of(rows[positions], counts[np.searchsorted(counted, positions)], name, settings)
+
+        found = of(learnt[0])
         if found is None:
             return None
-        own = out_of_fold(training, settings.folds, lambda fold: cls._of(rows, counts, there & ~fold, name, settings))
+        own = out_of_fold(training, settings.folds, lambda fold: of(learnt[1 + fold_of[fold][0]]))
         return None if own is None else (found, own)
 
     @classmethod
-    def _of(
-        cls, rows: pl.DataFrame, counts: Any, chosen: NDArray[np.bool_], name: str, settings: WordingSettings
-    ) -> Self | None:
-        """The effects of pieces by the newest of the chosen rows; `counts` (rows, buckets): how often each has them."""
+    def _of(cls, newest: pl.DataFrame, counts: Any, name: str, settings: WordingSettings) -> Self | None:
+        """The effects of pieces on these rows; `counts` (rows, buckets): how often each has them."""
         from scipy.sparse.linalg import lsqr
 
-        order = rows.select(pl.arg_sort_by("posted_at", "post_id")).to_series().to_numpy()
-        positions = order[chosen[order]][-settings.most_posts :]
-        if len(positions) < 3:
+        if newest.height < 3:
             return None
-        newest, counts = rows[positions], counts[positions]
         posts_with = np.bincount(counts.indices, minlength=settings.buckets)
         idf = inverse_frequency(posts_with, newest.height) * (posts_with >= settings.min_posts)
         labels = newest["popularity"].to_numpy()

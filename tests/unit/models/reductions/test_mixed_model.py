@@ -8,6 +8,8 @@ import pytest
 from reducible import settings
 from table_rows import day
 
+from flickcast.models.ensemble import Fold
+from flickcast.models.recipes.champion import Champion
 from flickcast.models.reductions import Training, without_labels
 from flickcast.models.reductions.mixed_model import FixedEffects, Inputs, MixedModel
 
@@ -20,7 +22,7 @@ MANIFEST = {
 FIXED, INTERCEPT, EXPECTED, EXCESS, DAYS = range(5)
 
 
-def sample(count: int = 300, users: int = 30, seed: int = 0, days_apart: float = 0.3) -> pl.DataFrame:
+def sample(count: int = 300, users: int = 30, seed: int = 0, days_apart: float = 0.25) -> pl.DataFrame:
     """Posts of users who differ, a label a week later; some appear before a label, two in one moment."""
     random = np.random.default_rng(seed)
     user = random.integers(0, users, count)
@@ -28,7 +30,7 @@ def sample(count: int = 300, users: int = 30, seed: int = 0, days_apart: float =
     second[random.random(count) < 0.1] = np.nan
     level = 1.5 * random.normal(size=users)
     posted = [day(number * days_apart) for number in range(count)]
-    posted[11] = posted[10]
+    posted[11], user[11] = posted[10], user[10]
     topic = random.integers(0, 3, count)
     label = 6 + first + topic - 0.5 * np.nan_to_num(second) + level[user] + random.normal(size=count)
     return pl.DataFrame(
@@ -53,24 +55,40 @@ def model_of(rows: pl.DataFrame, **changes: float) -> tuple[MixedModel, np.ndarr
     return found
 
 
-def test_fixed_effects_and_ratio_solve_hendersons_equations() -> None:
-    """Where no user has two posts on a day, in the limit of many rounds: both kinds of effects at once."""
-    rows = sample(days_apart=1.0, seed=2)
+def test_fixed_effects_solve_hendersons_equations() -> None:
+    """Both kinds of effects at once, and the mean; rows of one user and day weigh one together."""
+    rows = sample(users=12, days_apart=0.1)
     codes = rows["topic"].cast(pl.Enum(["t0", "t1", "t2"])).to_physical().cast(pl.Int32).fill_null(-1).to_numpy()
     inputs = Inputs(rows.select("first", "second").to_numpy().astype(np.float32), codes[:, None])
-    made = FixedEffects.of(inputs, 3, rows, settings("mixed_model", penalty=5.0, class_penalty=2.0, rounds=500))
-    scaled = np.hstack([made._scaled(inputs.numbers).astype(np.float64), (codes[:, None] == np.arange(3)) * 1.0])
+    made = FixedEffects.of(inputs, 3, rows, penalty=5.0, class_penalty=2.0, most_posts=1000)
+    numbers = made._scaled(inputs.numbers).astype(np.float64)
+    known = np.column_stack([np.ones(rows.height), numbers, codes[:, None] == np.arange(3)])
     owners = rows["user_id"].to_dummies().to_numpy().astype(np.float64)
-    left = np.block(
-        [
-            [scaled.T @ scaled + np.diag([5.0, 5.0, 2.0, 2.0, 2.0]), scaled.T @ owners],
-            [owners.T @ scaled, owners.T @ owners + made.ratio * np.eye(owners.shape[1])],
-        ]
-    )
-    labels = rows["popularity"].to_numpy() - made.mean
-    solved = np.linalg.solve(left, np.concatenate([scaled.T @ labels, owners.T @ labels]))
-    np.testing.assert_allclose(np.append(made.effects, made.of_classes), solved[:5], atol=1e-4)
-    assert 0.2 < made.ratio < 1.0, "the variances are 1 within and 2.25 between users"
+    day = rows.select("user_id", pl.col("posted_at").dt.date())
+    weights = day.with_columns(weight=1 / pl.len().over("user_id", "posted_at"))["weight"].to_numpy()
+    assert weights.min() <= 0.5, "some users have several posts on a day"
+    every = np.hstack([known, owners])
+    penalties = np.diag([0.0, 5.0, 5.0, 2.0, 2.0, 2.0, *[made.ratio] * owners.shape[1]])
+    right = every.T @ (weights * rows["popularity"].to_numpy())
+    solved = np.linalg.solve(every.T @ (weights[:, None] * every) + penalties, right)
+    np.testing.assert_allclose([made.mean, *made.effects, *made.of_classes], solved[:6], atol=1e-4)
+
+
+def test_the_ratio_is_that_of_the_variances() -> None:
+    rows = sample(count=3000, users=300, days_apart=1.0)
+    assert 0.35 < model_of(rows)[0].fixed.ratio < 0.55, "1 within and 2.25 between users"
+
+
+def test_busy_days_and_busy_users_decide_no_effect_and_no_level() -> None:
+    """Of users without an effect, one posts a lot, others more on days of little: nothing of it is an effect."""
+    random = np.random.default_rng(5)
+    rows = sample(count=900, users=90, seed=5)
+    level = {f"u{user:02}": float(random.normal()) for user in range(90)} | {"u00": 9.0}
+    busy = rows.with_columns(user_id=pl.when(pl.int_range(pl.len()) < 450).then(pl.lit("u00")).otherwise("user_id"))
+    owned = busy["user_id"].replace_strict(level, return_dtype=pl.Float64)
+    noisy = owned + pl.Series(0.3 * random.normal(size=900))
+    model, _ = model_of(busy.with_columns(popularity=noisy, first=owned.cast(pl.Float32)))
+    assert abs(model.fixed.mean) < 1, "the busy user's level is not everyone's"
 
 
 def test_levels_are_those_of_a_count_over_all_posts() -> None:
@@ -102,6 +120,21 @@ def test_a_user_with_earlier_posts_is_known_and_a_stranger_is_not() -> None:
     assert (strangers[:, INTERCEPT] == 0).all()
     assert np.isnan(strangers[:, EXCESS]).all()
     assert (own[0, [INTERCEPT, DAYS]] == 0).all()
+
+
+def test_a_label_of_the_very_moment_is_not_known() -> None:
+    rows = sample(users=4)
+    model, _ = model_of(rows)
+    asked = without_labels(rows[:1]).with_columns(posted_at=rows["label_known_at"][:1])
+    earlier = rows.filter(pl.col("user_id") == rows["user_id"][0], pl.col("label_known_at") < asked["posted_at"][0])
+    tied = rows.filter(pl.col("user_id") == rows["user_id"][0], pl.col("label_known_at") == asked["posted_at"][0])
+    assert tied.height == 1
+    assert model.transform(asked)[0, DAYS] == earlier["posted_at"].dt.date().n_unique()
+
+
+def test_a_single_user_is_left_out() -> None:
+    rows = sample(users=1)
+    assert MixedModel.fit(Training(rows, 0, manifest=MANIFEST), "level", settings("mixed_model")) is None
 
 
 @pytest.mark.parametrize("place", [10, 11, 150])
@@ -142,3 +175,25 @@ def test_it_does_not_read_what_knows_the_users_labels() -> None:
 def test_users_of_a_single_day_have_the_usual_ratio() -> None:
     rows = sample(users=3000)
     assert model_of(rows.unique("user_id", keep="first", maintain_order=True))[0].fixed.ratio == 1.0
+
+
+def test_a_member_knows_how_users_did_that_it_was_not_fitted_on() -> None:
+    """As on the night its model is used; pseudo-labels alone come from one that was not told."""
+    rows = sample(users=10)
+    content = {
+        "learners": {"lightgbm": {"max_iterations": 3}},
+        "reductions": {"level": {"kind": "mixed_model", "penalty": 5.0}},
+    }
+    recipe = Champion.from_yaml(content, "champion", 0, 1)
+    held = (rows["user_id"] < "u05").to_numpy()
+
+    def fold_of(given: pl.DataFrame) -> Fold:
+        return recipe._fold(given, held, MANIFEST, None)
+
+    fold = fold_of(rows)
+    days, first = fold.seen.number_names.index("level_days"), fold.seen.numbers
+    assert (first[-20:, days] > 3).all()
+    assert (fold.untold.design(without_labels(fold.stopping)).numbers[:, days] == 0).all()
+    last = fold.stopping["post_id"][-1]
+    poisoned = rows.with_columns(popularity=pl.when(pl.col("post_id") == last).then(1e9).otherwise("popularity"))
+    assert fold_of(poisoned).seen.numbers.tobytes() == first.tobytes()
