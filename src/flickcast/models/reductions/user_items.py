@@ -133,7 +133,9 @@ class UserItems:
     @classmethod
     def restore(cls, name: str, facts: Json, arrays: Arrays) -> Self:
         """The same reduction from its facts and arrays."""
-        return cls(name, SETTINGS[facts["kind"]].model_validate(facts["settings"]), facts["vocabulary"], **arrays)
+        made = cls(name, SETTINGS[facts["kind"]].model_validate(facts["settings"]), facts["vocabulary"], **arrays)
+        made._posts().check_format(full_check=True)  # places beyond the arrays would end the process
+        return made
 
     def _coordinates(self, counts: Any) -> Matrix:
         """(n, dimensions) of sparse counts (n, items)."""
