@@ -3,7 +3,8 @@
 On the real SMPD-Video posts by the protocols of ../shared/data/PROTOCOL.md (`--protocols`), on a simulated SMPD-Image
 corpus beside the oracle (`--simulated`), and the champion's training at the challenge's size (`--large`). It asks
 `compare_recipes`, as `flickcast compare` does. A run that is cut goes on where it was: workspaces and finished rows lie
-in /tmp/flickcast-recipes until their part is done, then they are removed, unless `--keep`.
+in the folder for temporary files, in `flickcast-recipes`, until their part is done, then they are removed, unless
+`--keep`.
 """
 
 import argparse
@@ -185,7 +186,8 @@ def measure_large(given: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 def when(load: float) -> str:
     """Said above each table."""
-    words = " ".join(["python benchmarks/recipes.py", *(word for word in sys.argv[1:] if word not in SILENT)])
+    told = ("DIR" if Path(word).is_absolute() else word for word in sys.argv[1:] if word not in SILENT)
+    words = " ".join(["python benchmarks/recipes.py", *told])
     machine = f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
     return f"Measured {date.today()} by `{words}`, {os.cpu_count()} cores ({machine}), load average {load:.1f} before."
 

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flickcast.models.design import MISSING_CODE, Design, Preparation
+from flickcast.models.coding import MISSING_CODE
+from flickcast.models.design import Design, Preparation
 from flickcast.models.learners import Learner
 from flickcast.models.model import Model
 from flickcast.models.themes import of_column, of_input, of_reduction

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from flickcast.errors import LeftOutError
 from flickcast.models.classes import class_groups, class_values
+from flickcast.models.coding import MISSING_CODE, codes_of, frequent, number_of, side_by_side
 from flickcast.models.reductions import REDUCTIONS, Arrays, Matrix, Reduction, ReductionSettings, Training
 from flickcast.models.reductions.owners import NO_SALT, salt_of
 from flickcast.models.reductions.vectors import scattered, vectors_in
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Manifest = Mapping[str, Mapping[str, Any]]
-MISSING_CODE, OTHER_CODE = -1, 0
 
 
 class PreparationSettings(Section):
@@ -125,7 +125,7 @@ class Preparation:
             }
         salt = salt_of(training.rows["user_id"], training.seed) if "user_id" in categories else NO_SALT
         vocabularies = {
-            name: _frequent(class_values(training.rows, name, salt), settings.rare_below) for name in categories
+            name: frequent(class_values(training.rows, name, salt), settings.rare_below) for name in categories
         }
         reductions = {name: reduction for name, (reduction, _) in fitted.items()}
         widths = {name: width for name in settings.vectors if (width := _width(training.rows, instead.get(name, name)))}
@@ -144,15 +144,15 @@ class Preparation:
             return self._design(rows, {name: part.transform(rows) for name, part in self.reductions.items()})
 
     def _design(self, rows: pl.DataFrame, reduced: Mapping[str, Matrix]) -> Design:
-        numbers = [_number(rows, name) for name in self.number_groups]
+        numbers = [number_of(rows, name) for name in self.number_groups]
         salt = np.frombuffer(bytes.fromhex(self.salt), np.uint8)
-        codes = [_codes(class_values(rows, name, salt), self.vocabularies[name]) for name in self.category_groups]
+        codes = [codes_of(class_values(rows, name, salt), self.vocabularies[name]) for name in self.category_groups]
         coded = {name: part for name, part in self.reductions.items() if part.makes_codes}
         numeric = {name: part for name, part in self.reductions.items() if not part.makes_codes}
         codes += [np.nan_to_num(reduced[name], nan=MISSING_CODE).astype(np.int32) for name in coded]
         return Design(
-            _side_by_side([*numbers, *(reduced[name] for name in numeric)], rows.height, np.float32),
-            _side_by_side(codes, rows.height, np.int32),
+            side_by_side([*numbers, *(reduced[name] for name in numeric)], rows.height, np.float32),
+            side_by_side(codes, rows.height, np.int32),
             [*self.number_groups, *(name for part in numeric.values() for name in part.names)],
             [*self.category_groups, *(name for part in coded.values() for name in part.names)],
             {
@@ -268,28 +268,6 @@ def _groups(manifest: Manifest, kind: str) -> dict[str, str]:
 def _by_name(groups: dict[str, str]) -> dict[str, str]:
     """In the order that they have when they are read again."""
     return dict(sorted(groups.items()))
-
-
-def _frequent(values: pl.Series, rare_below: int) -> list[str]:
-    counts = values.drop_nulls().value_counts(name="rows")
-    return sorted(counts.filter(pl.col("rows") >= rare_below)[values.name].to_list())
-
-
-def _number(rows: pl.DataFrame, name: str) -> NDArray[np.float32]:
-    if name not in rows.columns:
-        return np.full(rows.height, np.nan, np.float32)
-    return rows[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
-
-
-def _codes(values: pl.Series, vocabulary: list[str]) -> NDArray[np.int32]:
-    """1, 2, ... for the values of the vocabulary, 0 for any other, -1 for none."""
-    codes = {value: code for code, value in enumerate(vocabulary, start=1)}
-    coded = values.replace_strict(codes, default=OTHER_CODE, return_dtype=pl.Int32)
-    return pl.select(pl.when(values.is_null()).then(MISSING_CODE).otherwise(coded)).to_series().to_numpy()
-
-
-def _side_by_side(columns: list[Any], rows: int, kind: type[np.generic]) -> NDArray[Any]:
-    return np.column_stack(columns) if columns else np.empty((rows, 0), kind)
 
 
 def _own(arrays: Arrays, name: str) -> dict[str, NDArray[Any]]:

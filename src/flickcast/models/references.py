@@ -121,7 +121,8 @@ def ridge(raw: pl.DataFrame, target: Values, seed: int, threads: int) -> Predict
 
 def autogluon(raw: pl.DataFrame, target: Values, seed: int, threads: int, **settings: Any) -> Predict:
     """The best that AutoGluon makes of the same columns in its time; `settings`: numbers of `AutoGluonSettings`."""
-    from flickcast.models.design import MISSING_CODE, Design
+    from flickcast.models.coding import MISSING_CODE
+    from flickcast.models.design import Design
     from flickcast.models.learners.autogluon import AutoGluon, AutoGluonSettings
 
     numbers, texts = _columns(raw)

@@ -88,7 +88,7 @@ class FixedEffects:
     def of(
         cls, inputs: Inputs, count: int, rows: pl.DataFrame, penalty: float, class_penalty: float, most_posts: int
     ) -> Self:
-        """Henderson's equations of the newest rows (Robinson 1991, equation 1.2), the intercepts solved out of them.
+        """Henderson's equations of the newest rows (Robinson 1991, section 1), the intercepts solved out of them.
 
         `count`: how many classes there are. The ratio of variances and the effects are found in turns.
         """

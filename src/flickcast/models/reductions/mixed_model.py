@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from flickcast.models.coding import MISSING_CODE, OTHER_CODE, codes_of, frequent, number_of, side_by_side
 from flickcast.models.reductions.fixed_effects import RATIOS, FixedEffects, Inputs
 from flickcast.models.reductions.owners import Salt, owners, salt_of
 from flickcast.models.reductions.protocol import Arrays, Json, Matrix, Training, out_of_fold
@@ -69,7 +70,7 @@ class MixedModel:
             return None
         numbers = training.columns_of("number", settings.groups)
         classes = {
-            column: _frequent(rows[column], settings.min_posts)
+            column: frequent(_class(rows, column), settings.min_posts)
             for column in training.columns_of("category", settings.groups)
         }
         inputs = _inputs(rows, numbers, classes)
@@ -149,28 +150,18 @@ class MixedModel:
 
 
 def _inputs(rows: pl.DataFrame, columns: Sequence[str], classes: Mapping[str, list[str]]) -> Inputs:
-    """Columns that are not there count as missing."""
-    missing = np.full(rows.height, np.nan, np.float32)
-    numbers = [
-        rows[name].cast(pl.Float32).fill_null(float("nan")).to_numpy() if name in rows.columns else missing
-        for name in columns
-    ]
+    """Columns that are not there count as missing, as do classes that have no effect."""
+    numbers = [number_of(rows, name) for name in columns]
     places, start = [], 0
     for name, known in classes.items():
-        table = {value: start + place for place, value in enumerate(known)}
-        values = rows[name].cast(pl.String) if name in rows.columns else pl.repeat(None, rows.height, eager=True)
-        places.append(values.cast(pl.String).replace_strict(table, default=-1, return_dtype=pl.Int32).to_numpy())
+        codes = codes_of(_class(rows, name), known)
+        places.append(np.where(codes > OTHER_CODE, start + codes - 1, MISSING_CODE).astype(np.int32))
         start += len(known)
-    return Inputs(_side_by_side(numbers, rows.height, np.float32), _side_by_side(places, rows.height, np.int32))
+    return Inputs(side_by_side(numbers, rows.height, np.float32), side_by_side(places, rows.height, np.int32))
 
 
-def _side_by_side(columns: list[Any], rows: int, kind: type[np.generic]) -> NDArray[Any]:
-    return np.column_stack(columns).astype(kind, copy=False) if columns else np.empty((rows, 0), kind)
-
-
-def _frequent(values: pl.Series, least: int) -> list[str]:
-    counts = values.drop_nulls().cast(pl.String).value_counts(name="rows")
-    return sorted(counts.filter(pl.col("rows") >= least)[values.name].to_list())
+def _class(rows: pl.DataFrame, name: str) -> pl.Series:
+    return rows[name].cast(pl.String) if name in rows.columns else pl.Series(name, [None] * rows.height, pl.String)
 
 
 def _so_far(events: pl.DataFrame) -> pl.DataFrame:
