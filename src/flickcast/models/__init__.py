@@ -40,17 +40,18 @@ def train(
     """
     steps = recipe_of(params.recipe, recipe, seed, params.threads).to_save()
     steps = steps.in_full() if params.full else steps
-    everything = gather(matrix, posts, vectors)
+    transductive = is_transductive(manifest)
     rows = gather(matrix, posts, vectors, labels)
-    oldest, _ = time_split(rows)
-    training_rows = rows.filter(pl.col("post_id").is_in(oldest.implode()))
+    everything = gather(matrix, posts, vectors) if transductive or steps.settings.pseudo else None
     candidates = None if newest is None else gather(newest, posts, vectors)
+    del matrix, vectors  # gigabytes, and nobody else holds them
+    oldest, _ = time_split(rows)
     metrics = {}
-    for name, part in {"holdout": training_rows, "final": rows}.items():
-        others = everything.join(part, on="post_id", how="anti")
-        context = others if is_transductive(manifest) else None
+    for name in ("holdout", "final"):
+        part = rows.filter(pl.col("post_id").is_in(oldest.implode())) if name == "holdout" else rows
+        others = None if everything is None else everything.join(part, on="post_id", how="anti")
         pool = _recent(candidates if name == "holdout" else others, part, steps)
-        model, cross_validation = steps.fit(part, manifest, advance, context, pool)
+        model, cross_validation = steps.fit(part, manifest, advance, others if transductive else None, pool)
         model.save(folder / name)
         metrics[name] = {"model": model.name, **cross_validation}
     return metrics

@@ -27,8 +27,10 @@ def gather(
         words=pl.concat_str("title", tags, separator=" ", ignore_nulls=True),
     )
     whole = vectors.select("post_id", pl.exclude("post_id").cast(VECTOR))
-    rows = matrix.join(about, on="post_id").join(whole, on="post_id", how="left")
+    rows = matrix.join(about, on="post_id", maintain_order="left")
     if labels is not None:
-        rows = rows.join(labels.select("post_id", "popularity", "matured_at"), on="post_id")
+        rows = rows.join(labels.select("post_id", "popularity", "matured_at"), on="post_id", maintain_order="left")
         rows = rows.with_columns(label_known_at=pl.max_horizontal("matured_at", "known_at")).drop("matured_at")
-    return rows.sort("post_id")
+    if not rows["post_id"].is_sorted():
+        rows = rows.sort("post_id")
+    return rows.join(whole, on="post_id", how="left", maintain_order="left")  # last, as it copies gigabytes
