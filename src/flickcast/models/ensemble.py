@@ -154,7 +154,11 @@ class Ensemble:
         to quote are those of `evaluate`, on posts that the holdout model never met. Averaging the folds' members did
         as well on SMPD-Video (SRC 0.697) as averaging four refits with different seeds (0.694), at no further cost.
         """
-        folds = (self._fold(rows, held, manifest, context) for held in self._held(rows, self.settings.folds))
+
+        def fold(held: Mask) -> Fold:
+            return self._fold(rows, held, manifest, context)
+
+        parts = self._held(rows, self.settings.folds)
         further = None if self.settings.pseudo is None else candidates(pool, rows)
         left = self.fits
 
@@ -163,10 +167,10 @@ class Ensemble:
             left -= fits
             advance(fits)
 
-        if further is None:
-            fitted, report = [self._taught(fold, counted) for fold in folds], dict[str, Any]()
+        if further is None:  # one at a time: each holds its rows with their vectors
+            fitted, report = [self._taught(fold(held), counted) for held in parts], dict[str, Any]()
         else:
-            fitted, report = self._refined(rows, list(folds), further, manifest, counted)
+            fitted, report = self._refined(rows, [fold(held) for held in parts], further, manifest, counted)
         advance(left)  # of rounds that were not needed
         model, metrics = self.finished(rows, fitted)
         return model, {**metrics, **report}

@@ -1,6 +1,5 @@
 """What can be expected of a post by numbers and classes, where each user has a level of their own."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -15,7 +14,6 @@ TINY = 1e-6
 RATIOS = (0.1, 100.0)  # between which the ratio of variances is believed
 USUAL_RATIO = 1.0  # where no user has posted on two days
 ROUNDS = 3  # of the ratio: later ones moved no effect by a hundredth
-BLOCK = 10_000  # rows whose columns are in memory at once
 Values = NDArray[np.float64]
 Places = NDArray[np.int64]
 
@@ -74,6 +72,41 @@ class UserDays:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """A matrix of numbers (n, p) beside indicators of classes (n, q); these are sparse, as a row is of few classes."""
+
+    numbers: Values
+    indicators: Any  # a scipy.sparse.csr_matrix
+
+    @classmethod
+    def of(cls, numbers: Values, classes: NDArray[np.int32], count: int) -> Self:
+        """`classes` (n, categories): which of `count` classes a row is of, -1: none."""
+        from scipy.sparse import csr_matrix
+
+        there = classes >= 0
+        starts = np.concatenate([[0], there.sum(axis=1).cumsum()])
+        return cls(numbers, csr_matrix((np.ones(starts[-1]), classes[there], starts), (len(classes), count)))
+
+    def gram(self, weights: Values) -> Values:
+        """X'WX, (p + q, p + q)."""
+        weighed = self.indicators.multiply(weights[:, None]).tocsr()
+        between = weighed.T @ self.numbers
+        among = (self.indicators.T @ weighed).toarray()
+        return np.block([[(self.numbers * weights[:, None]).T @ self.numbers, between.T], [between, among]])
+
+    def moments(self, values: Values) -> Values:
+        """X'v, (p + q,)."""
+        return np.concatenate([self.numbers.T @ values, self.indicators.T @ values])
+
+    def summed(self, groups: Places, weights: Values) -> Self:
+        """The weighted sums of the rows of each group, (groups, p + q)."""
+        from scipy.sparse import csr_matrix
+
+        own = csr_matrix((weights, (groups, np.arange(len(groups)))), (groups.max() + 1, len(groups)))
+        return type(self)(own @ self.numbers, own @ self.indicators)
+
+
+@dataclass(frozen=True)
 class FixedEffects:
     """A ridge regression of the label on numbers and classes, beside a random intercept for each user."""
 
@@ -95,16 +128,20 @@ class FixedEffects:
         from scipy.linalg import solve
 
         order = rows.select(pl.arg_sort_by("posted_at", "post_id")).to_series().to_numpy()[-most_posts:]
-        inputs, rows = inputs.take(np.sort(order)), rows[np.sort(order)]
+        inputs, rows = inputs.take(np.sort(order)), rows.select("user_id", "posted_at", "popularity")[np.sort(order)]
         days, labels = UserDays.of(rows), rows["popularity"].to_numpy().astype(np.float64)
         width, nothing = inputs.numbers.shape[1], np.zeros(0, np.float32)
         made = cls(*_spread(inputs.numbers), nothing, nothing, 0.0, USUAL_RATIO)
+        numbers = np.insert(made._scaled(inputs.numbers).astype(np.float64), 0, 1.0, axis=1)  # ones: of the mean
+        columns = Columns.of(numbers, inputs.classes, count)
         penalties = np.diag(np.repeat([0.0, penalty, class_penalty], [1, width, count]))
-        gram, moments, sums, label_sums = made._summed(inputs, count, labels, days)
+        of_users = columns.summed(days.users[days.of_rows], days.weights)
+        gram, moments = columns.gram(days.weights), columns.moments(days.weights * labels)
+        label_sums = np.bincount(days.users[days.of_rows], days.weights * labels)
         count_of_days, ratio = np.bincount(days.users), USUAL_RATIO
         for number in range(ROUNDS):
-            drawn = sums / (count_of_days + ratio)[:, None]
-            left, right = gram - sums.T @ drawn + penalties, moments - drawn.T @ label_sums
+            drawn: Values = 1.0 / (count_of_days + ratio).astype(np.float64)
+            left, right = gram - of_users.gram(drawn) + penalties, moments - of_users.moments(drawn * label_sums)
             effects = solve(left, right, assume_a="pos")
             made = replace(
                 made,
@@ -128,38 +165,6 @@ class FixedEffects:
     def _scaled(self, numbers: Matrix) -> Matrix:
         usable = np.where(self.deviation > TINY, self.deviation, np.inf)
         return np.nan_to_num(np.clip((numbers - self.centre) / usable, -FARTHEST, FARTHEST))
-
-    def _summed(
-        self, inputs: Inputs, count: int, labels: Values, days: UserDays
-    ) -> tuple[Values, Values, Values, Values]:
-        """X'WX, X'Wy and, by user, Z'WX and Z'Wy; X has a column of ones before all others."""
-        from scipy.sparse import csr_matrix
-
-        users, weights = days.users[days.of_rows], days.weights
-        size = 1 + inputs.numbers.shape[1] + count
-        gram, moments, sums = np.zeros((size, size)), np.zeros(size), np.zeros((users.max() + 1, size))
-        for rows in _blocks(len(labels)):
-            part = inputs.take(rows)
-            ones = np.ones((len(rows), 1))
-            columns = np.hstack([ones, self._scaled(part.numbers), _indicators(part.classes, count)])
-            weighed = columns * weights[rows, None]
-            gram += columns.T @ weighed
-            moments += weighed.T @ labels[rows]
-            own = csr_matrix((np.ones(len(rows)), (users[rows], np.arange(len(rows)))), (len(sums), len(rows)))
-            sums += own @ weighed
-        return gram, moments, sums, np.bincount(users, weights * labels).astype(np.float64)
-
-
-def _blocks(count: int) -> Iterator[Places]:
-    for start in range(0, count, BLOCK):
-        yield np.arange(start, min(start + BLOCK, count))
-
-
-def _indicators(classes: NDArray[np.int32], count: int) -> Matrix:
-    """(rows, count): 1 where a row is of a class."""
-    found = np.zeros((len(classes), count + 1), np.float32)
-    np.put_along_axis(found, np.where(classes < 0, count, classes), 1, axis=1)
-    return found[:, :count]
 
 
 def _spread(numbers: Matrix) -> tuple[Matrix, Matrix]:

@@ -65,14 +65,15 @@ class MixedModel:
     @classmethod
     def fit(cls, training: Training, name: str, settings: MixedModelSettings) -> "tuple[MixedModel, Matrix] | None":
         """The model of all training rows, and how they look themselves; None without inputs or with a single user."""
-        rows = training.rows
-        if rows["user_id"].n_unique() < 2:
+        if training.rows["user_id"].n_unique() < 2:
             return None
         numbers = training.columns_of("number", settings.groups)
         classes = {
-            column: frequent(_class(rows, column), settings.min_posts)
+            column: frequent(_class(training.rows, column), settings.min_posts)
             for column in training.columns_of("category", settings.groups)
         }
+        training = training.narrow(*numbers, *classes)
+        rows = training.rows
         inputs = _inputs(rows, numbers, classes)
         if not inputs.there.any():
             return None

@@ -64,6 +64,7 @@ class Nearest:
     @classmethod
     def fit(cls, training: Training, name: str, settings: NearestSettings) -> tuple[Self, Matrix] | None:
         """All training posts with a vector, and the rows' own columns out of fold; None where there are too few."""
+        training = training.narrow(settings.column)
         made = cls.fit_all(training, name, settings)
         if made is None:
             return None
@@ -105,7 +106,7 @@ class Nearest:
     def transform(self, rows: pl.DataFrame) -> Matrix:
         """NaN without a vector; without any earlier neighbour `found` is 0 and the rest NaN."""
         usable, coordinates = reduced(rows, self.column, self.mean, self.components)
-        asked = rows.filter(pl.Series(usable))
+        asked = rows.select("posted_at", "user_id").filter(pl.Series(usable))
         queries = Events(_unit(coordinates), microseconds(asked["posted_at"]), owners(asked["user_id"], self.salt))
         known = Events(self.vectors.astype(np.float32), self.known_at, self.owners)
         labels = self.labels.astype(np.float64)

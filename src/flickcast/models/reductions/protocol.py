@@ -1,8 +1,8 @@
 """What every reduction owes, and what it is fitted on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,7 @@ Json = dict[str, Any]
 Matrix = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
 LABELS = ("popularity", "label_known_at")
+OF_EACH = ("post_id", "user_id", "posted_at", *LABELS)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Training:
         """The columns of the matrix of a kind (number or category) and of these feature groups, in their order."""
         found = (name for name, entry in self.manifest.items() if entry["kind"] == kind and entry["group"] in groups)
         return sorted(name for name in found if name in self.rows.columns)
+
+    def narrow(self, *columns: str) -> Self:
+        """The same with these columns alone, those that are there, beside OF_EACH: whoever filters rows copies all."""
+        names = [name for name in dict.fromkeys((*OF_EACH, *columns)) if name in self.rows.columns]
+        return replace(self, rows=self.rows.select(names))
 
     def folds(self, count: int) -> NDArray[np.int64]:
         """A fold number per row, all rows of a user in one fold, whatever the order of the rows."""

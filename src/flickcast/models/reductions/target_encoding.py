@@ -56,6 +56,7 @@ class TargetEncoding:
     @classmethod
     def fit(cls, training: Training, name: str, settings: TargetEncodingSettings) -> tuple[Self, Matrix] | None:
         """Encodings of all training rows, and the rows' own out of fold; None where no column is there."""
+        training = training.narrow(*settings.columns)
         made = cls.fit_all(training.rows, name, settings)
         if made is None:
             return None

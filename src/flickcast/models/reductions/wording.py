@@ -55,6 +55,7 @@ class Wording:
     @classmethod
     def fit(cls, training: Training, name: str, settings: WordingSettings) -> tuple[Self, Matrix] | None:
         """The effects of pieces, and out of fold what they say of the rows; None where too few rows have words."""
+        training = training.narrow(settings.column)
         rows = training.rows
         order = rows.select(pl.arg_sort_by("posted_at", "post_id")).to_series().to_numpy()
         order = order[_has_words(rows, settings.column)[order]]
