@@ -140,6 +140,17 @@ def test_few_rows_with_a_constant_column_and_one_user_give_a_model(name: str, ro
     assert fitted.iterations >= 1
 
 
+def test_rows_that_are_all_equal_give_a_model_or_one_sentence(name: str) -> None:
+    same = DESIGN.take(np.zeros(ROWS, np.int64))
+    try:
+        said = fit(name, design=same, iterations=3).predict(same)
+    except LeftOutError as reason:
+        assert str(reason).strip()  # noqa: PT017
+    else:
+        assert np.isfinite(said).all()
+        assert np.ptp(said) < 1e-6
+
+
 def test_equal_labels_give_about_that_label_or_one_sentence(name: str) -> None:
     target = np.full(ROWS, 6.1)
     try:

@@ -16,12 +16,17 @@ import pytest
 from comparable import comparable, corpus
 from toys import command_lines, wait_for
 
+from flickcast.errors import UserError
 from flickcast.evaluation import user_mean
 from flickcast.metrics import measures
+from flickcast.params import read_yaml
 from flickcast.stages import comparing
 from flickcast.stages.comparing import compare_recipes, plan_of_comparison, write_comparison
+from flickcast.stages.contestants import Contestant, contestants
+from flickcast.stages.fold_rows import fold_rows
 from flickcast.stages.forgetting import forget
-from flickcast.workspace import Workspace
+from flickcast.stages.judging import Task, run_of
+from flickcast.workspace import Workspace, template_root
 
 ROUNDS = 30
 Rows = dict[str, dict[str, Any]]
@@ -199,6 +204,28 @@ def test_a_row_that_is_slower_than_its_trial_starts_again_with_fewer_learners(
     assert [len(task.recipe["learners"]) for task in tasks if task.recipe] == [3, 1]
     assert "Left out for time: catboost, small;" in " ".join(entry.notes)
     assert tasks[0].folder != tasks[1].folder
+
+
+def test_a_recipe_with_fewer_learners_has_fewer_fits(own: Workspace) -> None:
+    whole = next(row for row in contestants(own, ["fame"], {}, False) if row.name == "fame")
+    fewer = whole.without(["autogluon"])
+    assert (whole.learners, fewer.learners) == (4, 3)
+    assert fewer.fits * 4 == whole.fits * 3
+    assert whole.fixed_seconds == {"autogluon": 120 * 5}
+    assert fewer.fixed_seconds == {}
+    champion = read_yaml(template_root() / "recipes" / "champion.yaml")
+    assert Contestant("champion", "recipe", champion).most_rows == {"lightgbm": 80_000, "tabm": 13_333}
+
+
+def test_one_user_is_a_sentence_in_the_row_of_a_learner(own: Workspace) -> None:
+    users = own.read("posts", ("post_id", "user_id"))
+    busiest = users.filter(pl.col("user_id") == users["user_id"].mode().sort()[0])
+    posts = own.read("labels", ("post_id",)).join(busiest, on="post_id", how="semi")["post_id"].sort()
+    folds = pl.DataFrame({"post_id": posts, "fold": [0, *[None] * (len(posts) - 1)]})
+    recipe = {"learners": {"lightgbm": {}}}
+    task = Task(root=own.root, row="lightgbm", kind="learner", recipe=recipe, split="time", todo=[], folder=own.root)
+    with pytest.raises(UserError, match="at least 2 users"):
+        run_of(own, task, fold_rows(own, folds, 0), 0, 0, lambda count: None)
 
 
 def test_a_plan_says_what_each_row_takes_and_runs_none(own: Workspace) -> None:

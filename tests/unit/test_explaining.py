@@ -15,10 +15,11 @@ from judgeable import HOSTILE
 from flickcast import models
 from flickcast.explain import Explanation, Scale
 from flickcast.explain.chart import svg
-from flickcast.explain.words import GROUPS, KINDS, factor, group_in_words, sentences, value_in_words
+from flickcast.explain.words import APART, GROUPS, KINDS, factor, group_in_words, sentences, value_in_words
 from flickcast.features import GROUPS as FEATURE_GROUPS
 from flickcast.models.contributions import contributions
 from flickcast.models.reductions import REDUCTIONS
+from flickcast.models.reductions.mixed_model import MixedModel
 from flickcast.stages.evaluating import Judged
 from flickcast.stages.explaining import explain, keep_picture, nearest_id, vectors_of
 from flickcast.stages.forgetting import forget
@@ -225,5 +226,6 @@ def test_values_are_said_as_counts(column: dict[str, Any], said: str) -> None:
 def test_every_group_and_kind_has_words() -> None:
     assert set(GROUPS) == set(FEATURE_GROUPS)
     assert set(KINDS) == set(REDUCTIONS)
+    assert set(APART) == {"expected"} == set(MixedModel("level", [], {}, None, None, None).apart.values())
     assert group_in_words({"group": "text", "theme": "text", "kind": "vectors"}) == "the text itself"
     assert factor(1) == "×2.00"

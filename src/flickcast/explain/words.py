@@ -41,6 +41,7 @@ KINDS = {
     "influence": "how many follow the user",
     "vectors": "the {theme} itself",
 }
+APART = {"expected": "what such posts get from such accounts"}  # of a reduction
 THEMES = {"visual": "picture", "text": "text"}
 
 
@@ -58,7 +59,7 @@ def group_in_words(group: Json) -> str:
     """
     name, theme = str(group["group"]), str(group["theme"])
     if group.get("kind"):
-        return KINDS.get(group["kind"], name).format(theme=THEMES.get(theme, theme))
+        return (KINDS | APART).get(group["kind"], name).format(theme=THEMES.get(theme, theme))
     return GROUPS.get(name, name.replace("_", " "))
 
 

@@ -16,7 +16,19 @@ from flickcast.models.rows import gather
 from flickcast.params import TrainParams
 from flickcast.splits import time_split
 
-__all__ = ["RECIPES", "Model", "fits", "gather", "is_transductive", "load", "notes", "recipe_of", "train"]
+__all__ = [
+    "RECIPES",
+    "Model",
+    "fits",
+    "gather",
+    "is_transductive",
+    "load",
+    "notes",
+    "recent_pool",
+    "recipe_of",
+    "steps_of",
+    "train",
+]
 
 
 def train(
@@ -38,8 +50,7 @@ def train(
     one to be used, from all of them. Pseudo-labels may go to recent posts that have no label, of `holdout` to those of
     the newest 20 % that are in `newest`, a matrix that knows no label of them.
     """
-    steps = recipe_of(params.recipe, recipe, seed, params.threads).to_save()
-    steps = steps.in_full() if params.full else steps
+    steps = steps_of(recipe, params, seed)
     transductive = is_transductive(manifest)
     rows = gather(matrix, posts, vectors, labels)
     everything = gather(matrix, posts, vectors) if transductive or steps.settings.pseudo else None
@@ -50,21 +61,28 @@ def train(
     for name in ("holdout", "final"):
         part = rows.filter(pl.col("post_id").is_in(oldest.implode())) if name == "holdout" else rows
         others = None if everything is None else everything.join(part, on="post_id", how="anti")
-        pool = _recent(candidates if name == "holdout" else others, part, steps)
+        pool = recent_pool(candidates if name == "holdout" else others, part, steps)
         model, cross_validation = steps.fit(part, manifest, advance, others if transductive else None, pool)
         model.save(folder / name)
         metrics[name] = {"model": model.name, **cross_validation}
     return metrics
 
 
-def _recent(pool: pl.DataFrame | None, rows: pl.DataFrame, steps: Ensemble) -> pl.DataFrame | None:
+def steps_of(recipe: Mapping[str, Any], params: TrainParams, seed: int) -> Ensemble:
+    """The recipe of `params` with these numbers, as it becomes a model that is saved."""
+    steps = recipe_of(params.recipe, recipe, seed, params.threads).to_save()
+    return steps.in_full() if params.full else steps
+
+
+def recent_pool(pool: pl.DataFrame | None, rows: pl.DataFrame, steps: Ensemble) -> pl.DataFrame | None:
+    """The posts of a pool that the recipe may give pseudo-labels to beside these rows; None if it gives none."""
     pseudo = steps.settings.pseudo
     return None if pool is None or pseudo is None else recent(pool, rows, pseudo.days)
 
 
 def fits(recipe: Mapping[str, Any], params: TrainParams) -> int:
     """How often `train` will call `advance(1)`."""
-    return 2 * recipe_of(params.recipe, recipe, 0, params.threads).to_save().fits
+    return 2 * steps_of(recipe, params, 0).fits
 
 
 def load(folder: Path) -> Model:

@@ -25,13 +25,27 @@ class Estimate:
     dropped: int = 0  # how many of drop_first are left out
 
     @classmethod
-    def of(cls, probe: Mapping[str, Any], wall: float, drop_first: Sequence[str]) -> "Estimate":
-        """From a small timed fit that took `wall` seconds in all; a fit's time grows with its rows."""
-        scale = probe["of"] / max(probe["rows"], 1)
-        learners = {name: seconds * scale for name, seconds in probe["learners"].items()}
+    def of(
+        cls,
+        probe: Mapping[str, Any],
+        wall: float,
+        drop_first: Sequence[str],
+        most_rows: Mapping[str, int] | None = None,
+        fixed: Mapping[str, float] | None = None,
+    ) -> "Estimate":
+        """From a small timed fit that took `wall` seconds in all; a fit's time grows with its rows.
+
+        That of a learner only up to its `most_rows`; one with a time limit of its own takes these `fixed` seconds.
+        """
+        rows = max(probe["rows"], 1)
+        scale = probe["of"] / rows
+        most = {name: (most_rows or {}).get(name, probe["of"]) for name in probe["learners"]}
+        scales = {name: max(1.0, min(probe["of"], most[name]) / min(rows, most[name])) for name in most}
+        learners = {name: seconds * scales[name] for name, seconds in probe["learners"].items()} | dict(fixed or {})
         start = max(0.0, wall - probe["reading"] - probe["seconds"])
         named = tuple(name for name in drop_first if name in learners)[: max(0, len(learners) - 1)]
-        fit, after = probe["seconds"] * scale, tuple(probe["src_after"])
+        other = max(0.0, probe["seconds"] - sum(probe["learners"].values())) * scale
+        fit, after = other + sum(learners.values()), tuple(probe["src_after"])
         return cls(start, probe["reading"], fit, learners, named, after, probe["rows"])
 
     def seconds(self, folds: int, seeds: int) -> float:

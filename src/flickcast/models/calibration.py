@@ -24,6 +24,7 @@ class CalibrationSettings(Section):
     """The part of a recipe that says what follows the fusion."""
 
     band: float = Field(0.8, gt=0, lt=1, description="share of posts that should lie between low and high")
+    line: bool = Field(False, description="whether predictions are drawn to a line per segment where that helps")
     segment_posts: int = Field(
         200, ge=10, description="a segment with fewer labelled posts has the line and the band of all"
     )
@@ -99,7 +100,7 @@ def _members(rows: pl.DataFrame) -> dict[str, Mask]:
 
 
 def _segment(users: pl.Series, unseen: Values, target: Values, settings: CalibrationSettings) -> Segment:
-    intercept, slope = _line_if_it_helps(users, unseen, target, settings)
+    intercept, slope = _line_if_it_helps(users, unseen, target, settings) if settings.line else (0.0, 1.0)
     residuals = target - (intercept + slope * unseen)
     low, high = _band(residuals, settings.band)
     # the prediction itself belongs to its band, however lopsided the residuals are

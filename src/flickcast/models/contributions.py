@@ -12,7 +12,7 @@ from flickcast.models.coding import MISSING_CODE
 from flickcast.models.design import Design, Preparation
 from flickcast.models.learners import Learner
 from flickcast.models.model import Model
-from flickcast.models.themes import of_column, of_input, of_reduction
+from flickcast.models.themes import SEVERAL, of_column, of_input, of_reduction
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -86,8 +86,10 @@ def contributions(model: Model, rows: pl.DataFrame, orders: int = ORDERS) -> Con
 def columns_of(preparation: Preparation) -> dict[str, Column]:
     """Group and theme of each column of the design; of what tells of two themes, the first."""
     groups = preparation.groups()
+    parts = preparation.reductions.items()
     themes = {
-        **{name: of_reduction(str(part.facts()["kind"]), part)[0] for name, part in preparation.reductions.items()},
+        **{name: of_reduction(str(part.facts()["kind"]), part)[0] for name, part in parts},
+        **{f"{name} ({what})": SEVERAL for name, part in parts for what in getattr(part, "apart", {}).values()},
         **{
             name: of_input(preparation.instead.get(name, name))[0] for name in (*preparation.widths, *preparation.texts)
         },

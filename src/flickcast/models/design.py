@@ -82,13 +82,20 @@ class Design:
             None if self.users is None else self.users[positions],
         )
 
+    @property
+    def varies(self) -> bool:
+        """Whether any number, category or text differs between rows."""
+        tables = (self.numbers, self.codes)
+        differ = any((np.nan_to_num(table[:1]) != np.nan_to_num(table)).any() for table in tables if table.size)
+        return differ or any(len(set(values)) > 1 for values in self.texts.values())
+
     def frame(self) -> "pd.DataFrame":
         """Numbers and codes as a pandas frame, which is what both boosters take mixed types from; else LeftOutError."""
         import pandas as pd
 
         if not (self.number_names or self.category_names):
             raise LeftOutError("there is no column that it could read")
-        numbers = pd.DataFrame(self.numbers, columns=self.number_names)
+        numbers = pd.DataFrame(self.numbers, columns=self.number_names, copy=False)
         return pd.concat([numbers, pd.DataFrame(self.codes, columns=self.category_names)], axis=1)
 
 
@@ -171,8 +178,13 @@ class Preparation:
         return {*whole, *reduced} - {"picture", "text", "words"}
 
     def groups(self) -> dict[str, str]:
-        """The feature group of each column; a reduction, a vector and a text are groups of their own."""
+        """The feature group of each column; a reduction, a vector and a text are groups of their own.
+
+        What a reduction has apart is one as well: `own_level (expected)`.
+        """
         reduced = {column: name for name, part in self.reductions.items() for column in part.names}
+        for name, part in self.reductions.items():
+            reduced |= {column: f"{name} ({what})" for column, what in getattr(part, "apart", {}).items()}
         whole = {name: name for name in (*self.widths, *self.texts)}
         return {**self.number_groups, **reduced, **self.category_groups, **whole}
 

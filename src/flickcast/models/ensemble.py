@@ -53,7 +53,9 @@ class EnsembleSettings(PreparationSettings, CalibrationSettings):
     pseudo: PseudoSettings | None = Field(None, description="posts without a label that teach as well; null: none")
     drop_first: list[str] = Field([], description="learners to leave out, in this order, where time is short")
     at_night: dict[str, int] = Field(
-        {}, description="learner to how many posts of a fold, the newest ones, it learns from; train.full: from all"
+        {},
+        description="learner to how many posts of a fold, the newest ones, it learns from and is stopped by at most; "
+        "train.full: all",
     )
 
 
@@ -122,6 +124,17 @@ class Ensemble:
     def in_full(self) -> Self:
         """The recipe without what keeps a night short: every learner learns from all posts."""
         return replace(self, settings=self.settings.model_copy(update={"at_night": {}}))
+
+    def kept_short(self, rows: int) -> list[str]:
+        """Which learners do not learn from all of so many training rows, in sentences."""
+        settings, shares = self.settings, 1 - 1 / self.settings.folds
+        of = rows * (1 - settings.held if settings.folds_by == "newest" else shares)
+        return [
+            f"{self.name} keeps nights short: {name} learns from the newest {most:,} posts of a fold, with "
+            f"`train.full: true` in params.yaml from all."
+            for name, most in sorted(settings.at_night.items())
+            if name in self.learner_settings and most < of
+        ]
 
     @property
     def reads(self) -> list[str]:
@@ -251,7 +264,9 @@ class Ensemble:
             design, target, weights = further.joined(fold.rows, design, target, weights)
         learners, missing = {}, {}
         for name, numbers in self.learner_settings.items():
-            part = newest_positions(fold.rows, self.settings.at_night.get(name), len(target))
+            most = self.settings.at_night.get(name)
+            part = newest_positions(fold.rows, most, len(target))
+            stopping = newest_positions(fold.stopping, most, fold.stopping.height)
             try:
                 learners[name] = LEARNERS[self.kinds[name]].fit(
                     design if part is None else design.take(part),
@@ -259,7 +274,10 @@ class Ensemble:
                     settings=numbers,
                     seed=self.seed,
                     threads=self.threads,
-                    validation=(fold.seen, _target(fold.stopping)),
+                    validation=(
+                        fold.seen if stopping is None else fold.seen.take(stopping),
+                        _target(fold.stopping if stopping is None else fold.stopping[stopping]),
+                    ),
                     weights=weights if part is None or weights is None else weights[part],
                 )
             except LeftOutError as why:
@@ -324,12 +342,7 @@ class Ensemble:
 
     def _held(self, rows: pl.DataFrame, count: int) -> Iterator[Mask]:
         """For each member, the rows that it is not fitted on."""
-        users = rows["user_id"].n_unique()
-        if users < MIN_USERS:
-            raise UserError(
-                f"train: the training rows hold {rows.height} labelled posts of {users} users; at least {MIN_USERS} "
-                f"users are needed. Import or ingest more posts, or wait until they have matured."
-            )
+        users = users_of(rows)
         if self.settings.folds_by == "newest":
             yield newest_share(rows, self.settings.held).to_numpy()
             return
@@ -339,6 +352,17 @@ class Ensemble:
             folds = random_folds(rows["post_id"], min(count, rows.height), self.seed).to_numpy()
         for fold in range(folds.max() + 1):
             yield folds == fold
+
+
+def users_of(rows: pl.DataFrame) -> int:
+    """How many users the rows have; UserError where no fold can be made of them."""
+    users = rows["user_id"].n_unique()
+    if users < MIN_USERS:
+        raise UserError(
+            f"train: the training rows hold {rows.height} labelled posts of {users} users; at least {MIN_USERS} "
+            f"users are needed. Import or ingest more posts, or wait until they have matured."
+        )
+    return users
 
 
 def _unseen_rows(rows: pl.DataFrame, fitted: Sequence[Fitted]) -> pl.DataFrame:

@@ -16,9 +16,9 @@ GROUP, COLUMN = "group", "column"
 def importances(model: Model, rows: pl.DataFrame, alone: pl.DataFrame, seed: int) -> pl.DataFrame:
     """name, level, theme, group, gain, shap, alone, source: groups first, then columns, each by shap.
 
-    gain: share of what the learners say of themselves, in their weights (trees: the loss that splits on it take away;
-    networks: how far predictions move with it). shap: mean absolute contribution to a prediction, in the label's unit;
-    of a group that of its columns together, which may cancel out. alone: SRC of the column by itself (`columns_alone`).
+    gain: share of what the learners say of themselves, in their weights (LightGBM: the loss that its splits take away;
+    others: how far predictions move with it). shap: mean absolute contribution to a prediction, in the label's unit; of
+    a group that of its columns together, which may cancel out. alone: SRC of the column by itself (`columns_alone`).
     source: the paper that a column's idea is from. `rows`: as `gather` makes them, of posts not learnt from.
     """
     taken = _taken_apart(model, rows, seed)

@@ -7,11 +7,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from flickcast.models.threads import useful_threads
+
 Values = NDArray[np.float64]
 Predict = Callable[[pl.DataFrame], Values]
 Fit = Callable[[pl.DataFrame, Values, int, int], Predict]
 
-ROWS_PER_THREAD = 10_000  # see learners/lightgbm.py: below this a second thread only waits
 NUMBERS = ("latitude", "longitude", "geo_accuracy", "width", "height", "duration_seconds")
 CATEGORIES = (
     *("media_type", "category", "subcategory", "concept", "is_public", "media_status", "language", "country"),
@@ -61,6 +62,8 @@ def catboost_default(raw: pl.DataFrame, target: Values, seed: int, threads: int)
     import catboost
 
     numbers, texts = _columns(raw)
+    if len(set(target)) == 1 or all(raw[name].n_unique() == 1 for name in (*numbers, *texts)):
+        return lambda rows: np.full(rows.height, target.mean())  # CatBoost refuses both
     model = catboost.CatBoostRegressor(
         cat_features=texts, random_seed=seed, thread_count=threads, verbose=False, allow_writing_files=False
     )
@@ -80,8 +83,13 @@ def lightgbm_default(raw: pl.DataFrame, target: Values, seed: int, threads: int)
         typed = {name: pl.col(name).replace_strict(_codes(values[name]), default=None) for name in texts}
         return rows.select(*numbers, **typed).to_pandas()
 
-    few = max(1, min(threads, raw.height // ROWS_PER_THREAD))
-    settings = {"seed": seed, "num_threads": few, "deterministic": True, "force_row_wise": True, "verbosity": -1}
+    settings = {
+        "seed": seed,
+        "num_threads": useful_threads(threads, raw.height),
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
     data = lightgbm.Dataset(frame(raw), target, categorical_feature=texts or "auto")
     booster = lightgbm.train({"objective": "regression", **settings}, data, num_boost_round=100)
     return lambda rows: np.asarray(booster.predict(frame(rows)), np.float64)

@@ -3,6 +3,7 @@
 from typing import Any
 
 THEMES = ("visual", "text", "user", "time", "place", "topic")
+SEVERAL = "several"  # of what is made of most of them at once
 
 _OF_GROUPS = {
     "words": "text",

@@ -166,7 +166,8 @@ class Schedule:
             known = {"rows": min(sample, training), "of": training, "reading": 0.0, "seconds": taken}
             probes = [known | {"learners": even, "src_after": []}]
         for probe in probes:
-            self.estimates[row.name] = Estimate.of(probe, taken, (row.recipe or {}).get("drop_first", []))
+            drop_first = (row.recipe or {}).get("drop_first", [])
+            self.estimates[row.name] = Estimate.of(probe, taken, drop_first, row.most_rows, row.fixed_seconds)
 
     def plan(self, rows: Sequence[Contestant]) -> Plan:
         """How the rows fit into what is left, if they stay as quick or slow as the rows before them were."""

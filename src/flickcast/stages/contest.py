@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flickcast import __version__
 from flickcast.comparison import Entry, Labels, Run
 from flickcast.errors import UserError
 from flickcast.splits import PROTOCOLS
@@ -22,10 +22,9 @@ from flickcast.workspace import Workspace
 
 Json = dict[str, Any]
 Values = NDArray[np.float64]
-VERSION = 1  # part of a row's key: raise it when the same code of models would be judged otherwise
 PACKAGE = Path(__file__).parents[1]
-# Whose change makes every row anew.
-JUDGED_BY = ("models/**/*.py", "features/*.py", "aggregates/*.py", "stages/fold_rows.py", "stages/judging.py")
+# Whose change makes every row anew, as does any of our own code.
+LIBRARIES = ("catboost", "crepes", "lightgbm", "numpy", "polars", "scikit-learn", "scipy", "tabm", "torch")
 
 
 @dataclass
@@ -106,15 +105,21 @@ class Contest:
         vectors = [*params.embed.pair, *row.reads]
         tables = ["posts", "labels", "users", "features", *(f"embeddings/{name}" for name in vectors)]
         return {
-            "versions": [VERSION, __version__, pl.__version__, np.__version__, self._code],
+            "versions": [self._code, *(version(name) for name in LIBRARIES)],
             "data": {name: sorted(self.ws.digests(name).values()) for name in tables},
-            "params": [params.seed, params.train.threads, params.features.model_dump(), params.embed.names],
+            "params": [
+                params.seed,
+                params.train.threads,
+                params.train.full,
+                params.features.model_dump(),
+                params.embed.names,
+            ],
             "row": [self.split, row.name, row.kind, row.recipe],
         }
 
     @cached_property
     def _code(self) -> str:
-        files = sorted(path for pattern in JUDGED_BY for path in PACKAGE.glob(pattern))
+        files = sorted(PACKAGE.rglob("*.py"))
         return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
     def todo(self, row: Contestant, seeds: int) -> list[tuple[int, int]]:

@@ -30,6 +30,23 @@ class Contestant:
         return len((self.recipe or {}).get("learners", [])) or 1
 
     @property
+    def most_rows(self) -> dict[str, int]:
+        """Of learners that are kept short, about how many training rows they learn from in all folds' share."""
+        if self.kind != "recipe":
+            return {}
+        settings = self.steps(0, 1).settings
+        return {name: round(most * settings.folds / (settings.folds - 1)) for name, most in settings.at_night.items()}
+
+    @property
+    def fixed_seconds(self) -> dict[str, float]:
+        """Of learners with a time limit of their own, what all their fits take."""
+        if self.kind != "recipe":
+            return {}
+        steps, learners = self.steps(0, 1), (self.recipe or {}).get("learners", {})
+        limited = {name: one["time_limit"] for name, one in learners.items() if (one or {}).get("time_limit")}
+        return {name: seconds * steps.fits / len(learners) for name, seconds in limited.items()}
+
+    @property
     def reads(self) -> list[str]:
         """The encoders, beside the pair, whose vectors it reads."""
         return [] if self.kind == "reference" else list(self.steps(0, 1).reads)
@@ -48,7 +65,8 @@ class Contestant:
         if not gone or self.recipe is None:
             return self
         learners = {name: value for name, value in self.recipe["learners"].items() if name not in gone}
-        return replace(self, recipe={**self.recipe, "learners": learners})
+        fewer = replace(self, recipe={**self.recipe, "learners": learners})
+        return replace(fewer, fits=fewer.steps(0, 1).fits) if self.kind == "recipe" else fewer
 
 
 def contestants(ws: Workspace, wanted: Sequence[str], extra: Mapping[str, Json], references: bool) -> list[Contestant]:

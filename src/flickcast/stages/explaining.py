@@ -125,7 +125,9 @@ def _matrix(ws: Workspace, post_id: str) -> pl.DataFrame:
 def _told(ws: Workspace, post: Json, model: "Model", taken: "Contributions", matrix: pl.DataFrame) -> Explanation:
     kinds: dict[str, str] = {}
     for preparation in (member.preparation for member in model.members):
-        kinds |= {name: str(part.facts()["kind"]) for name, part in preparation.reductions.items()}
+        for name, part in preparation.reductions.items():
+            kinds |= {name: str(part.facts()["kind"])}
+            kinds |= {f"{name} ({what})": what for what in getattr(part, "apart", {}).values()}
         kinds |= dict.fromkeys(preparation.widths, "vectors") | dict.fromkeys(preparation.texts, "words")
     themes = {column.group: column.theme for column in taken.columns}
     return Explanation(

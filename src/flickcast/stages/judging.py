@@ -98,7 +98,7 @@ def run_of(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: int, ad
     peak = peak_bytes()
     without = predictions_without(steps, seen, model, pool)
     prediction = said["prediction"].to_numpy()
-    told = notes(task.row, facts.get("left_out", {}))
+    told = (*notes(task.row, facts.get("left_out", {})), *steps.kept_short(training.height))
     return Run(number, seed, prediction, without, weights, fitted - started, predicted - fitted, peak, told)
 
 
@@ -109,12 +109,14 @@ def _of_learner(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: in
     which holds out posts of its own, fits all rows.
     """
     from flickcast.models.design import Preparation
+    from flickcast.models.ensemble import users_of
     from flickcast.models.learners import LEARNERS
     from flickcast.models.reductions import Training
     from flickcast.splits import user_folds
 
     steps, training = _steps(ws, task, seed), rows.training
     ((name, settings),) = steps.learner_settings.items()
+    users_of(training)
     held = user_folds(training["user_id"], EIGHTH, seed).to_numpy() == 0
     held &= "max_iterations" in type(settings).model_fields
     started = time.perf_counter()
@@ -198,7 +200,8 @@ def _contestant(task: Task) -> Contestant:
 
 
 def _steps(ws: Workspace, task: Task, seed: int) -> Any:
-    return _contestant(task).steps(ws.params.seed + seed, ws.params.train.threads)
+    steps = _contestant(task).steps(ws.params.seed + seed, ws.params.train.threads)
+    return steps.in_full() if ws.params.train.full else steps
 
 
 def keep(folder: Path, run: Run) -> None:

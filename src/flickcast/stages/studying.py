@@ -32,15 +32,12 @@ def ablate(ws: Workspace, names: Sequence[str]) -> StageReport:
     params = ws.params.train
     model = models.load(ws.root / "models" / params.recipe / "holdout")
     content, manifest = recipe_content(ws), feature_manifest(ws)
-    steps = models.recipe_of(params.recipe, content, ws.params.seed, params.threads)
+    steps = models.steps_of(content, params, ws.params.seed)
     reads = sorted({*model.reads, *steps.reads})
     pair = zip(("picture", "text"), ws.params.embed.pair, strict=True)
     found = [name for name, encoder in (*pair, *zip(reads, reads, strict=True)) if ws.exists(f"embeddings/{encoder}")]
     wanted = {name: without(name, content, manifest, found) for name in dict.fromkeys(names)}
-    recipes = {
-        name: models.recipe_of(params.recipe, one.content, ws.params.seed, params.threads)
-        for name, one in wanted.items()
-    }
+    recipes = {name: models.steps_of(one.content, params, ws.params.seed) for name, one in wanted.items()}
     judged, vectors = Judged.of(ws), ws.vectors(reads)
     whole = model.predict(judged.tested, judged.test, vectors)
     label = judged.test.sort("post_id")["popularity"]
@@ -71,12 +68,12 @@ class _Fitting:
 
     def predictions(self, recipe: Any, reduced: Any, advance: Any) -> pl.Series:
         """Of the test posts, by post_id."""
-        from flickcast.models import is_transductive
+        from flickcast.models import is_transductive, recent_pool
 
-        others = reduced.rows(self._others)
-        context = others if is_transductive(self.manifest) else None
-        model, _ = recipe.fit(reduced.rows(self._training), reduced.manifest, advance, context, others)
-        tested = reduced.rows(self._tested)
+        context = reduced.rows(self._others) if is_transductive(self.manifest) else None
+        training, tested = reduced.rows(self._training), reduced.rows(self._tested)
+        pool = recent_pool(tested.drop("popularity", strict=False), training, recipe)
+        model, _ = recipe.fit(training, reduced.manifest, advance, context, pool)
         return pl.Series("prediction", model.calibration.finish(tested, model.members_say(tested))["prediction"])
 
     @cached_property

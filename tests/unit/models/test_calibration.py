@@ -9,7 +9,7 @@ from scipy.optimize import linprog
 from flickcast.models.calibration import Calibration, CalibrationSettings, _least_absolute
 
 Values = NDArray[np.float64]
-SETTINGS = CalibrationSettings()
+SETTINGS = CalibrationSettings(line=True)
 
 
 def drawn(posts: int, cold: float, seed: int, slope: float = 1.0) -> tuple[pl.DataFrame, Values, Values]:
@@ -52,6 +52,14 @@ def test_few_posts_of_a_segment_have_the_band_of_all() -> None:
     cold = (rows["log_earlier_posts"] == 0).to_numpy()
     everyone = fitted.segments["all"]
     np.testing.assert_allclose((high - low)[cold], everyone.high - everyone.low)
+
+
+def test_without_line_predictions_stay_as_they_are() -> None:
+    rows, said, target = drawn(3000, 0.4, seed=0, slope=0.3)
+    assert finished(Calibration.fit(rows, said, target, SETTINGS), rows, said)[0] != pytest.approx(said)
+    np.testing.assert_array_equal(
+        finished(Calibration.fit(rows, said, target, CalibrationSettings()), rows, said)[0], said
+    )
 
 
 def test_null_is_a_user_without_earlier_posts() -> None:
@@ -101,7 +109,9 @@ def test_right_predictions_stay_as_they_are(seed: int) -> None:
 
 def test_more_shrinkage_moves_less() -> None:
     lines = [
-        Calibration.fit(*drawn(2000, 1.0, seed=0, slope=0.3), CalibrationSettings(shrinkage=posts)).segments["cold"]
+        Calibration.fit(*drawn(2000, 1.0, 0, slope=0.3), CalibrationSettings(line=True, shrinkage=posts)).segments[
+            "cold"
+        ]
         for posts in (0, 2000)
     ]
     assert lines[0].slope == pytest.approx(0.3, abs=0.07)

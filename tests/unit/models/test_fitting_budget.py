@@ -56,6 +56,14 @@ def test_a_recipe_keeps_a_learner_whatever_it_declares() -> None:
     assert one.seconds(folds=5, seeds=2) == 1.0 + 10 * 21.0
 
 
+def test_what_does_not_grow_with_the_rows_is_not_scaled() -> None:
+    probe = {"rows": 10, "of": 100, "reading": 0.0, "seconds": 9.0, "learners": {"a": 1.0, "b": 2.0, "c": 5.0}}
+    most, fixed = {"b": 20}, {"c": 60.0}
+    one = Estimate.of(probe | {"src_after": []}, 9.0, [], most, fixed)
+    assert one.learners == {"a": 10.0, "b": 4.0, "c": 60.0}
+    assert one.fit == 10.0 + 10.0 + 4.0 + 60.0, "what is prepared grows with the rows, too"
+
+
 def test_what_is_left_out_is_said_with_its_cost() -> None:
     slow = planned(ROWS, folds=5, seeds=1, available=320).estimates["slow"]
     assert slow.cost() == "Left out for time: c; in a trial fit of 300 posts SRC went from 0.700 to 0.690 without it."

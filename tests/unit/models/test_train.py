@@ -211,6 +211,14 @@ def test_learner_that_is_kept_short_learns_from_the_newest_unless_in_full(tmp_pa
     assert boosters[False, "as_is"] == boosters[False, "moved"]
 
 
+def test_what_is_kept_short_is_said() -> None:
+    short = {**SMALL, "learners": {"lightgbm": {"max_iterations": 5}}, "folds": 4, "at_night": {"lightgbm": 40}}
+    steps = models.steps_of(short, TrainParams(threads=1), 0)
+    assert [line for line in steps.kept_short(60) if "newest 40 posts of a fold" in line]
+    assert steps.kept_short(50) == []
+    assert models.steps_of(short, TrainParams(threads=1, full=True), 0).kept_short(60) == []
+
+
 def test_newest_positions_keep_what_stands_behind_the_rows() -> None:
     assert newest_positions(POSTS, None, COUNT) is None
     assert newest_positions(POSTS, COUNT, COUNT) is None

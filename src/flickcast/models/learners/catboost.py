@@ -58,11 +58,16 @@ class CatBoost:
         validation: tuple[Design, Target] | None = None,
         weights: Target | None = None,
     ) -> Self:
-        """Fit for a number of iterations, or stop early by the validation rows; LeftOutError if labels are equal."""
+        """Fit for a number of iterations, or stop early by the validation rows.
+
+        LeftOutError where all labels, or all rows, are equal.
+        """
         import catboost
 
         if (target == target[0]).all():
             raise LeftOutError("all labels of its training rows are equal")
+        if not design.varies:
+            raise LeftOutError("no column differs between its training rows")
         # CatBoost 1.2.10 starts the Huber loss from 0, not from the mean, and its first hundred rounds only climb there
         start = float(target.mean()) if settings.loss_function.startswith("Huber") else 0.0
         model = catboost.CatBoostRegressor(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, NDArray[Any]]
 LARGEST = 10.0  # standard deviations; what lies further out is drawn in
+COLUMNS_AT_ONCE = 64
 MISSING, UNSEEN = 0, 1  # codes: of no category, and of one that is rare or that the training rows do not have
 
 
@@ -70,7 +71,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Scaling:
-    """What was learnt of the training rows' inputs. mean, deviation and middle: (p,)."""
+    """What was learnt of the training rows' inputs. mean and deviation: (p,)."""
 
     shape: Shape
     mean: NDArray[np.float32]
@@ -79,11 +80,11 @@ class Scaling:
     @classmethod
     def fit(cls, design: Design) -> Self:
         """Mean and spread of what is there; a column without any counts as 0 throughout."""
-        numbers = np.where(np.isfinite(design.numbers), design.numbers, np.nan).astype(np.float64)
-        there = np.isfinite(numbers)
-        count = np.maximum(there.sum(axis=0), 1)
-        mean = np.where(there, numbers, 0).sum(axis=0) / count
-        deviation = np.sqrt((np.where(there, numbers - mean, 0) ** 2).sum(axis=0) / count)
+        width = design.numbers.shape[1]
+        mean, deviation = np.zeros(width), np.zeros(width)
+        for start in range(0, width, COLUMNS_AT_ONCE):  # in float64 all of them are several times the design
+            some = slice(start, start + COLUMNS_AT_ONCE)
+            mean[some], deviation[some] = _moments(design.numbers[:, some])
         sizes = [int(design.codes[:, place].max(initial=0)) + 2 for place in range(design.codes.shape[1])]
         widths = {name: design.vectors[name].shape[1] for name in sorted(design.vectors)}  # a stored form sorts, too
         shape = Shape(design.number_names, design.category_names, sizes, widths)
@@ -106,10 +107,20 @@ class Scaling:
         )
 
 
+def _moments(numbers: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation (p,) of what is there of columns (n, p); 0 and 0 where nothing is."""
+    there = np.isfinite(numbers)
+    count = np.maximum(there.sum(axis=0), 1)
+    known = np.where(there, numbers, 0).astype(np.float64)
+    mean = known.sum(axis=0) / count
+    return mean, np.sqrt((np.where(there, known - mean, 0) ** 2).sum(axis=0) / count)
+
+
 def _vectors(design: Design, name: str, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(n, width) without holes, and (n,) whether there is one."""
-    given = design.vectors.get(name, np.full((design.rows, width), np.nan))
-    values: NDArray[np.float32] = np.asarray(given, np.float32)
+    if name not in design.vectors:
+        return np.zeros((design.rows, width), np.float32), np.zeros(design.rows, np.float32)
+    values: NDArray[np.float32] = np.asarray(design.vectors[name], np.float32)
     there = np.all(np.isfinite(values), axis=1)
     filled = values if there.all() else np.where(there[:, None], values, np.float32(0))
     return filled, there.astype(np.float32)

@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import nn
 
 from flickcast.models.networks.inputs import Batch, Shape
-from flickcast.models.networks.network import TINY, NetworkLearner, NetworkSettings
+from flickcast.models.networks.network import NetworkLearner, NetworkSettings, weighted_mean
 
 
 class HuberSettings(NetworkSettings):
@@ -28,12 +28,7 @@ def huber(said: torch.Tensor, batch: Batch, delta: float) -> torch.Tensor:
     assert batch.target is not None
     target = batch.target[:, None].expand_as(said)
     losses = nn.functional.huber_loss(said, target, delta=delta, reduction="none").mean(dim=1)
-    return losses.mean() if batch.weights is None else weighted_mean(losses, batch.weights)
-
-
-def weighted_mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Of (b,), in weights (b,); 0 where all weigh nothing."""
-    return (values * weights).sum() / weights.sum().clamp(min=TINY)
+    return weighted_mean(losses, batch.weights)
 
 
 def dense(width: int, out: int, dropout: float) -> nn.Sequential:

@@ -62,6 +62,11 @@ class MixedModel:
         """fixed, intercept, expected, excess, days (after the reduction's name)."""
         return [f"{self.name}_{measure}" for measure in MEASURES]
 
+    @property
+    def apart(self) -> dict[str, str]:
+        """What the post itself promises is another thing than how its user's posts did."""
+        return {f"{self.name}_{measure}": "expected" for measure in ("fixed", "expected")}
+
     @classmethod
     def fit(cls, training: Training, name: str, settings: MixedModelSettings) -> "tuple[MixedModel, Matrix] | None":
         """The model of all training rows, and how they look themselves; None without inputs or with a single user."""

@@ -55,7 +55,8 @@ class Reduction(Protocol):
     """Fitted on training rows; turns rows into a few float32 columns, NaN where a row has no input.
 
     One that goes by a user's earlier labels also has `told(rows)`: the same, knowing further labels but not fitted on
-    them. So a member of an ensemble knows of every user what was known, whoever it was fitted on.
+    them. So a member of an ensemble knows of every user what was known, whoever it was fitted on. One whose columns
+    tell of different things has `apart`: those that do not tell what its kind does, and what instead.
     """
 
     makes_codes: ClassVar[bool]  # whether its columns are codes of classes (1, 2, ...) instead of numbers

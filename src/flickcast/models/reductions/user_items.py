@@ -1,7 +1,7 @@
 """Reductions `user_tags` and `user_places`: what a user's posts so far were about, by the SVD of a user-item matrix."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -72,7 +72,7 @@ class UserItems:
     user's training posts that were known before it, and has length 1, so that it tells what the user is about and not
     how much was posted. Training posts are those with a label: what a user posted in the days until it matures does not
     count, nor does it for training rows. (By the transductive clock all posts count, whenever and with or without one.)
-    A user who is not among the training rows has the row's own items.
+    A user who is not among these posts, nor those it was told of, has the row's own items.
     """
 
     makes_codes: ClassVar[bool] = False
@@ -114,6 +114,18 @@ class UserItems:
         moments = moments if training.context is None else np.full_like(moments, ALWAYS)
         reduction = cls(name, settings, vocabulary, idf, found, *_events(counts, users, moments), salt)
         return reduction, reduction.transform(training.rows)
+
+    def told(self, rows: pl.DataFrame) -> Self:
+        """The same, with the items of these posts among those of their users; by the transductive clock all are."""
+        if (self.known_at == ALWAYS).any():
+            return self
+        from scipy.sparse import vstack
+
+        counts = vstack([self._posts(), counts_of(self.settings.items(rows), self.vocabulary)], format="csr")
+        users = np.concatenate([self.owners, owners(rows["user_id"], self.salt)])
+        moments = np.concatenate([self.known_at, microseconds(rows["known_at"])])
+        of, known_at, bounds, items = _events(counts, users, moments)
+        return replace(self, owners=of, known_at=known_at, bounds=bounds, items=items)
 
     def transform(self, rows: pl.DataFrame) -> Matrix:
         """(rows, len(names)) of length 1; NaN where no item is known at that moment."""

@@ -8,6 +8,8 @@ import pytest
 from reducible import settings
 from table_rows import day
 
+from flickcast.models.contributions import columns_of
+from flickcast.models.design import Preparation, PreparationSettings
 from flickcast.models.ensemble import Fold
 from flickcast.models.recipes.champion import Champion
 from flickcast.models.reductions import Training, without_labels
@@ -72,6 +74,16 @@ def test_fixed_effects_solve_hendersons_equations() -> None:
     right = every.T @ (weights * rows["popularity"].to_numpy())
     solved = np.linalg.solve(every.T @ (weights[:, None] * every) + penalties, right)
     np.testing.assert_allclose([made.mean, *made.effects, *made.of_classes], solved[:6], atol=1e-4)
+
+
+def test_what_the_post_promises_is_not_told_as_the_users_doing() -> None:
+    wanted = PreparationSettings(reductions={"level": {"kind": "mixed_model"}})
+    preparation, _ = Preparation.fit(Training(sample(), 0, manifest=MANIFEST), MANIFEST, wanted)
+    told = {column: (one.group, one.theme) for column, one in columns_of(preparation).items() if "level" in column}
+    assert told == {
+        **dict.fromkeys(("level_fixed", "level_expected"), ("level (expected)", "several")),
+        **dict.fromkeys(("level_intercept", "level_excess", "level_days"), ("level", "user")),
+    }
 
 
 def test_the_ratio_is_that_of_the_variances() -> None:

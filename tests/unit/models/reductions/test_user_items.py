@@ -56,6 +56,16 @@ def test_posts_known_in_the_same_moment_or_later_do_not_count() -> None:
     assert np.isnan(late.transform(rows(post("u1", 35, None)))).all()
 
 
+def test_posts_it_is_told_of_count_as_well_where_they_were_known() -> None:
+    told = fit().told(rows(post("u9", 40, CITY), post("u3", 45, CITY)))
+    assert cosine(told, post("u9", 50, None), post("new", 50, CITY)) > 0.99
+    assert np.isnan(told.transform(rows(post("u9", 40, None)))).all()
+    assert cosine(told, post("u3", 44, None), post("new", 50, SEA)) > 0.99, "the training posts still count"
+    assert cosine(told, post("u3", 50, None), post("new", 50, SEA)) < 0.9
+    every = fit(context=rows(post("u9", 60, CITY)))
+    assert every.told(rows(post("u9", 40, SEA))) is every
+
+
 def test_by_the_transductive_clock_all_posts_count() -> None:
     context = rows(post("u9", 60, CITY))
     assert cosine(fit(context=context), post("u9", 1, None), post("new", 50, CITY)) > 0.99
