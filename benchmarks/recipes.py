@@ -52,6 +52,7 @@ PROTOCOLS = {"time": "P3", "user": "P2", "random": "P1"}
 SIMULATED, CURVE, LARGE = 20_000, (0.25, 0.5, 1.0), 305_000
 MATURITY = timedelta(days=7)
 DESCRIBED = ("labels", "aggregate", "features")
+THREADS = "FLICKCAST_BENCHMARK_THREADS"  # of each learner, where something else runs at the same time
 SILENT = {"--dry", "--keep"}  # of the options, those that change no figure
 STARTED = time.monotonic()
 
@@ -81,8 +82,9 @@ def digest() -> str:
 
 
 def take_batch(root: Path, source: str, folder: Path, others: str, *names: str) -> None:
-    """Import a folder and run these stages; `others`: encoders beside the packaged pair."""
-    create_workspace(root, {"embed.encoder": "flickcast-tiny", "embed.others": others})
+    """Import a folder and run these stages; `others`: encoders beside the packaged pair. No learner is kept short."""
+    params = {"embed.encoder": "flickcast-tiny", "embed.others": others, "train.full": "true"}
+    create_workspace(root, params | {"train.threads": os.environ.get(THREADS, "2")})
     ws = Workspace(root)
     stages.import_batch(ws, stages.read_source(source, folder))
     describe(ws, *names)
@@ -189,7 +191,9 @@ def when(load: float) -> str:
     told = ("DIR" if Path(word).is_absolute() else word for word in sys.argv[1:] if word not in SILENT)
     words = " ".join(["python benchmarks/recipes.py", *told])
     machine = f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
-    return f"Measured {date.today()} by `{words}`, {os.cpu_count()} cores ({machine}), load average {load:.1f} before."
+    cores = f"{os.cpu_count()} cores ({machine})"
+    cores += f", `{THREADS}={os.environ[THREADS]}`" if THREADS in os.environ else ""
+    return f"Measured {date.today()} by `{words}`, {cores}, load average {load:.1f} before."
 
 
 def write(name: str, section: str) -> None:
