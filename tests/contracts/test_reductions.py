@@ -67,6 +67,20 @@ def test_other_rows_do_not_change_a_row(kind: str) -> None:
     np.testing.assert_allclose(reduction.transform(NEW)[20:30], reduction.transform(NEW[20:30]), atol=1e-5)
 
 
+def test_rows_that_no_learner_reads_change_nothing_for_those_that_one_does(kind: str) -> None:
+    """Also where a whole fold has none that is read."""
+    folds = Training(ROWS, 0).folds(5)
+    read = (np.arange(ROWS.height) >= 100) & (folds != 2)
+    how = settings(kind)
+    whole, part = (
+        REDUCTIONS[kind].fit(Training(ROWS, 0, manifest=MANIFEST, read=one), "made", how) for one in (None, read)
+    )
+    assert whole is not None
+    assert part is not None
+    np.testing.assert_array_equal(whole[1][read], part[1][read])
+    assert whole[0].transform(NEW).tobytes() == part[0].transform(NEW).tobytes()
+
+
 def test_saved_and_restored_is_the_same(kind: str) -> None:
     reduction, _ = fitted(kind, ROWS)
     stored = save({name: np.ascontiguousarray(array) for name, array in reduction.arrays().items()})

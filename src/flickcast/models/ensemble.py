@@ -206,10 +206,17 @@ class Ensemble:
         """Everything fitted, vocabularies and components too, sees the training folds alone."""
         stopping = rows.filter(held)
         others = None if context is None else pl.concat([without_labels(stopping), context], how="diagonal")
-        training = Training(self.chosen(rows.filter(~held)), self.seed, others)
+        learnt = self.chosen(rows.filter(~held))
+        training = Training(learnt, self.seed, others, read=self._read(learnt))
         untold, design = Preparation.fit(training, manifest, self.settings)
         preparation = untold.told(rows.join(training.rows.select("post_id"), on="post_id", how="anti"))
         return Fold(held, training.rows, stopping, untold, preparation, design, preparation.design(stopping))
+
+    def _read(self, rows: pl.DataFrame) -> Mask | None:
+        """Which of these rows any learner learns from; None: all."""
+        most = [self.settings.at_night.get(name, rows.height) for name in self.learner_settings]
+        newest = newest_positions(rows, max(most), rows.height)
+        return None if newest is None else np.isin(np.arange(rows.height), newest)
 
     def _taught(self, fold: Fold, advance: Advance, further: PseudoLabels | None = None) -> Fitted:
         """The member of a fold; the held rows stop its learners."""

@@ -28,6 +28,7 @@ class Training:
     seed: int
     context: pl.DataFrame | None = None
     manifest: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of the matrix: kind, group, ...
+    read: NDArray[np.bool_] | None = None  # (rows,): those that a learner will learn from; None: all
 
     @property
     def everything(self) -> pl.DataFrame:
@@ -97,7 +98,8 @@ def out_of_fold(
 ) -> Matrix | None:
     """How training rows look to reductions that know no label of their fold; None where there is but one fold.
 
-    `without` makes such a reduction, given which training rows are in the fold; None where too little is left.
+    NaN for a row that no learner will read. `without` makes such a reduction, given which training rows are in the
+    fold; None where too little is left.
     """
     fold_of = training.folds(folds)
     parts = {}
@@ -105,13 +107,14 @@ def out_of_fold(
         inside = fold_of == fold
         part = without(inside)
         if part is not None:
-            parts[fold] = inside, part.transform(without_labels(training.rows.filter(inside)))
+            asked = inside if training.read is None else inside & training.read
+            parts[fold] = asked, part.transform(without_labels(training.rows.filter(asked)))
     if len(parts) < 2:
         return None
     width = next(columns.shape[1] for _, columns in parts.values())
     own = np.full((training.rows.height, width), np.nan, np.float32)
-    for inside, columns in parts.values():
-        own[inside] = columns
+    for asked, columns in parts.values():
+        own[asked] = columns
     return own
 
 
