@@ -38,7 +38,6 @@ KINDS = {
     "user_places": "where the user posts",
     "clusters": "what kind of {theme} it is",
     "mixed_model": "how the user's posts do beside what was to be expected",
-    "influence": "how many follow the user",
     "vectors": "the {theme} itself",
 }
 APART = {"expected": "what such posts get from such accounts"}  # of a reduction

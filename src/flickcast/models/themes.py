@@ -29,7 +29,6 @@ _OF_KINDS = {
     "target_encoding": "topic",
     "user_tags": "user",
     "user_places": "place",
-    "influence": "user",
     "mixed_model": "user",
 }
 _OF_INPUTS = {

@@ -31,7 +31,7 @@ RECIPE: dict[str, Any] = {
     "reductions": {
         "title_tags": {"kind": "words", "dimensions": 3},
         "looks": {"kind": "vectors", "column": "picture", "dimensions": 3},
-        "reach": {"kind": "influence"},
+        "reach": {"kind": "mixed_model"},
         "where": {"kind": "user_places", "dimensions": 3},
     },
     "pseudo": {"rounds": 2},

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 from torch import nn
@@ -17,7 +18,6 @@ from flickcast.models.networks.network import NetworkLearner, NetworkSettings, w
 from flickcast.models.networks.ppcl_losses import Heaviest, hierarchical_contrast, supervised_contrast
 from flickcast.models.networks.ppcl_module import PPCLModule, Views
 from flickcast.models.networks.ppcl_sampler import hierarchical_batches
-from flickcast.models.reductions.influence import centres_of
 
 INFLUENCE = "influence"  # the label of influence levels
 
@@ -119,6 +119,16 @@ def _influence(module: Any, data: Batch, seed: int) -> dict[str, torch.Tensor]:
     if len(values) < 2:
         return {}
     with threadpool_limits(1):  # of a few thousand numbers: a second thread would only wait
-        centres = centres_of(values, weights, settings.clusters, seed)
+        centres = _centres(values, weights, settings.clusters, seed)
     levels = np.searchsorted((centres[1:] + centres[:-1]) / 2, counts)
     return {INFLUENCE: torch.from_numpy(np.where(known, levels, -1))}
+
+
+def _centres(values: NDArray[np.float64], weights: NDArray[np.int64], levels: int, seed: int) -> NDArray[np.float64]:
+    """k-means of the distinct values (n,), ascending: the same as of all of them, and no order of rows in it."""
+    from sklearn.cluster import KMeans
+
+    if levels >= len(values):
+        return values
+    means = KMeans(levels, random_state=seed, n_init=1).fit(values[:, None], sample_weight=weights)
+    return np.unique(means.cluster_centers_[:, 0])

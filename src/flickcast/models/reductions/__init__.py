@@ -10,7 +10,6 @@ from pydantic import Field
 
 from flickcast.models.reductions.age import Age, AgeSettings
 from flickcast.models.reductions.clusters import Clusters, ClusterSettings
-from flickcast.models.reductions.influence import Influence, InfluenceSettings
 from flickcast.models.reductions.mixed_model import MixedModel, MixedModelSettings
 from flickcast.models.reductions.nearest import Nearest, NearestSettings
 from flickcast.models.reductions.protocol import Arrays, Matrix, Reduction, Training, without_labels
@@ -31,7 +30,6 @@ ReductionSettings = Annotated[
     | UserTagSettings
     | UserPlaceSettings
     | ClusterSettings
-    | InfluenceSettings
     | AgeSettings
     | MixedModelSettings,
     Field(discriminator="kind"),
@@ -46,7 +44,6 @@ REDUCTIONS: dict[str, type[Reduction]] = {
     "user_tags": UserItems,
     "user_places": UserItems,
     "clusters": Clusters,
-    "influence": Influence,
     "age": Age,
     "mixed_model": MixedModel,
 }

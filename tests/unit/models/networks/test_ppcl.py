@@ -139,6 +139,15 @@ def test_influence_levels_are_clusters_of_counts() -> None:
     assert batch.labels[INFLUENCE].tolist() == [0] * 10 + [1, 2, -1]
 
 
+def test_more_followers_never_mean_a_lower_level() -> None:
+    followers = np.log1p(np.random.default_rng(0).gamma(2, 2000, 3000)).astype(np.float32)
+    design = Design(followers[:, None], np.empty((3000, 0), np.int32), ["log_followers"], [])
+    _, batch, _ = ready(design, np.zeros(3000), clusters=40)
+    levels = batch.labels[INFLUENCE].numpy()[np.argsort(followers)]
+    assert (np.diff(levels) >= 0).all()
+    assert len(set(levels)) == 40
+
+
 def test_rare_and_missing_classes_are_alike_to_nothing() -> None:
     codes = np.array([[-1], [0], [1], [1]], np.int32)
     design = Design(np.zeros((4, 0), np.float32), codes, [], ["category"])
