@@ -142,13 +142,17 @@ class Workspace(Store):
 
     @contextmanager
     def night_lock(self) -> Iterator[None]:
-        """Hold the workspace for a whole night (each of its stages takes `lock` for itself); TryAgainError if held."""
+        """Keep the workspace for a whole night, or for what no night may come between; TryAgainError if it is kept.
+
+        Each stage of a night takes `lock` for itself.
+        """
         try:
             with FileLock(self.state_folder / "night-lock", timeout=0):
                 yield
         except Timeout:
             raise TryAgainError(
-                f"{self.root}: a night is running there. Run the same command when it has finished."
+                f"{self.root}: a night is running there, or a command that no night may come between. "
+                "Run the same command when it has finished."
             ) from None
 
 

@@ -102,6 +102,22 @@ def test_finished_rows_are_kept_and_not_computed_again(own: Workspace, monkeypat
         rows_of(own, ["champion"], "user")
 
 
+def test_rows_are_made_anew_once_autogluon_is_there(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = contestants(own, ["lightgbm"], {}, references=False)
+    home = own.root.parent / "autogluon"
+    monkeypatch.setenv("FLICKCAST_AUTOGLUON_PYTHON", str(home / "bin" / "python"))
+    before = comparing.Contest(own, "user").folder(row)
+    assert comparing.Contest(own, "user").folder(row) == before
+    (home / "lib" / "python3.11" / "site-packages" / "autogluon_tabular-9.9.dist-info").mkdir(parents=True)
+    assert comparing.Contest(own, "user").folder(row) != before
+
+
+def test_no_comparison_comes_between_the_stages_of_a_night(own: Workspace, flickcast: Callable[..., Any]) -> None:
+    with own.night_lock():
+        refused = flickcast("compare", "-w", own.root, "--recipes", "lightgbm")
+    assert (refused.code, "a night is running there" in refused.err) == (75, True)
+
+
 def test_another_seed_computes_only_its_own_runs_and_gives_a_spread(own: Workspace) -> None:
     one = rows_of(own, ["lightgbm"])["lightgbm"]
     stamps = {path: path.stat().st_mtime_ns for path in own.state_folder.rglob("0-0.json")}

@@ -48,7 +48,7 @@ def compare(
     names = [name.strip() for name in (recipes or "").split(",") if name.strip()]
     limit = None if budget is None else seconds_in(budget)
     ws = Workspace(workspace)
-    with working_in(ws.root), ws.lock("flickcast compare"), ws.naming_damage():
+    with working_in(ws.root), ws.night_lock(), ws.lock("flickcast compare"), ws.naming_damage():
         if plan:
             _show_plan(
                 plan_of_comparison(ws, names, split, seeds=seeds, budget_seconds=limit, references=references), as_json

@@ -34,7 +34,7 @@ def evaluate(
 
     With --without or --univariate a study instead: it writes a table to reports/ and leaves models and metrics alone.
 
-    Examples: `flickcast evaluate --without visual --without pseudo-labels`, `flickcast evaluate --univariate`.
+    Examples: `flickcast evaluate --without visual --without user`, `flickcast evaluate --univariate`.
     """
     if without and univariate:
         raise UserError("--without and --univariate are two studies: ask for one at a time.")

@@ -29,6 +29,8 @@ def forget_post(
 ) -> None:
     """Remove posts from every table, vector, aggregate and report, and say which older versions still hold them.
 
+    The models learnt from them and are deleted, too; the next `train` makes new ones.
+
     Cannot be undone. Put `--` before an id that begins with a dash. Killed on the way: run it again, it completes.
     """
     _forget("post", ids, workspace, yes, even_if_unknown, as_json)
@@ -57,7 +59,9 @@ def _forget(kind: str, ids: list[str], workspace: Path, yes: bool, even_if_unkno
     if not yes and sys.stdin.isatty():
         posts = stored_posts(ws, kind, ids)
         names = printable(", ".join(ids))
-        if not typer.confirm(f"Forget {kind} {names}, {posts} stored posts in all, for good?", err=True):
+        if not typer.confirm(
+            f"Forget {kind} {names}, {posts} stored posts in all and every model, for good?", err=True
+        ):
             say("Nothing was changed.")
             raise typer.Exit(1)
     with working_in(ws.root), ws.night_lock(), ws.lock(f"flickcast forget {kind}"):

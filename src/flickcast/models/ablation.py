@@ -54,13 +54,15 @@ def without(names: str, content: Mapping[str, Any], manifest: Manifest, vectors:
 
 def parts(of: Reduced, vectors: list[str]) -> dict[str, Callable[[Reduced], Reduced]]:
     """What can be taken away, by name."""
+    instead = of.content.get("instead") or {}
     read = {*of.content.get("vectors", ()), *(part.get("column") for part in _reductions(of).values())}
+    read |= {instead[name] for name in read if name in instead and name not in vectors}
     inputs = {name for name in vectors if name in read}
     groups = {str(entry["group"]) for entry in of.manifest.values()}
     found: dict[str, Callable[[Reduced], Reduced]] = {
-        **{theme: _theme(theme, vectors) for theme in THEMES if _is_there(of, theme, inputs)},
         **{group: _group(group) for group in groups},
         **{name: _input(name) for name in inputs},
+        **{theme: _theme(theme, vectors) for theme in THEMES if _is_there(of, theme, inputs)},  # `text` is the theme
     }
     found |= {name: _both(found.get(name), _reduction(name)) for name in _reductions(of)}
     learners = of.content.get("learners", {})
@@ -114,7 +116,10 @@ def _group(group: str) -> Callable[[Reduced], Reduced]:
 def _input(name: str) -> Callable[[Reduced], Reduced]:
     def take(of: Reduced) -> Reduced:
         whole = [one for one in of.content.get("vectors", ()) if one != name]
-        return _missing(replace(of, content=of.content | {"vectors": whole}), {name})
+        instead = {
+            key: other for key, other in (of.content.get("instead") or {}).items() if key != name
+        }  # nothing stands in
+        return _missing(replace(of, content=of.content | {"vectors": whole, "instead": instead}), {name})
 
     return take
 

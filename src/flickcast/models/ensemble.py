@@ -19,6 +19,7 @@ from flickcast.models.left_out import left_out
 from flickcast.models.model import Member, Model
 from flickcast.models.pseudo import PseudoLabels, PseudoSettings, Source, candidates, opinions, refined
 from flickcast.models.reductions import Training, without_labels
+from flickcast.models.rows import without_vectors
 from flickcast.params import Section
 from flickcast.splits import newest_share, random_folds, user_folds
 
@@ -210,7 +211,10 @@ class Ensemble:
         training = Training(learnt, self.seed, others, read=self._read(learnt))
         untold, design = Preparation.fit(training, manifest, self.settings)
         preparation = untold.told(rows.join(training.rows.select("post_id"), on="post_id", how="anti"))
-        return Fold(held, training.rows, stopping, untold, preparation, design, preparation.design(stopping))
+        seen = preparation.design(stopping)
+        if not (self.settings.pseudo and self.settings.pseudo.inner_folds):  # nothing else is prepared from these rows
+            learnt, stopping = without_vectors(learnt), without_vectors(stopping)
+        return Fold(held, learnt, stopping, untold, preparation, design, seen)
 
     def _read(self, rows: pl.DataFrame) -> Mask | None:
         """Which of these rows any learner learns from; None: all."""

@@ -34,3 +34,8 @@ def gather(
     if not rows["post_id"].is_sorted():
         rows = rows.sort("post_id")
     return rows.join(whole, on="post_id", how="left", maintain_order="left")  # last, as it copies gigabytes
+
+
+def without_vectors(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows without what makes them large; nothing is copied."""
+    return rows.select(pl.exclude(VECTOR))

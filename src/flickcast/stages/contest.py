@@ -24,7 +24,10 @@ Json = dict[str, Any]
 Values = NDArray[np.float64]
 PACKAGE = Path(__file__).parents[1]
 # Whose change makes every row anew, as does any of our own code.
-LIBRARIES = ("catboost", "crepes", "lightgbm", "numpy", "polars", "scikit-learn", "scipy", "tabm", "torch")
+LIBRARIES = (
+    *("catboost", "crepes", "lightgbm", "numpy", "polars", "pytorch-metric-learning", "scikit-learn", "scipy", "tabm"),
+    "torch",
+)
 
 
 @dataclass
@@ -101,11 +104,13 @@ class Contest:
         return self.ws.state_folder / "comparison" / f"{self.split}-{name}-{key}"
 
     def _made_from(self, row: Contestant) -> Json:
+        from flickcast.models.learners.autogluon import installed
+
         params = self.ws.params
         vectors = [*params.embed.pair, *row.reads]
         tables = ["posts", "labels", "users", "features", *(f"embeddings/{name}" for name in vectors)]
         return {
-            "versions": [self._code, *(version(name) for name in LIBRARIES)],
+            "versions": [self._code, *(version(name) for name in LIBRARIES), *installed()],
             "data": {name: sorted(self.ws.digests(name).values()) for name in tables},
             "params": [
                 params.seed,

@@ -82,6 +82,24 @@ def test_inputs_go_missing_everywhere(name: str, columns: set[str], reductions: 
     assert left.rows(ROWS)["user_id"].to_list() == ["u"]
 
 
+def test_a_theme_is_more_than_the_vectors_of_its_name() -> None:
+    left = without("text", RECIPE | {"vectors": ["picture", "text"]}, MANIFEST, VECTORS)
+    assert "title_tags" not in left.content["reductions"]
+    assert "tag_count" not in left.manifest
+
+
+def test_what_stands_in_can_be_taken_away_and_nothing_stands_in_for_what_is() -> None:
+    recipe = RECIPE | {
+        "vectors": ["bert-text", "glove-title"],
+        "instead": {"bert-text": "text", "glove-title": "lsa-text"},
+    }
+    names = ["picture", "lsa-text", "glove-title"]
+    gone = without("glove-title", recipe, MANIFEST, names)
+    assert (gone.content["vectors"], gone.content["instead"]) == (["bert-text"], {"bert-text": "text"})
+    assert "lsa-text" not in parts(Reduced(recipe, MANIFEST), names), "glove-title is there"
+    assert "lsa-text" in parts(Reduced(recipe, MANIFEST), ["lsa-text"])
+
+
 def test_every_kind_of_reduction_tells_of_a_theme() -> None:
     """One that is missing in themes.py would count as topic: `--without text` would leave a new kind of words in."""
     themes = {kind: of_reduction(kind, settings(kind))[0] for kind in REDUCTIONS}

@@ -138,6 +138,12 @@ def _owners(design: Design) -> list[str]:
     return [*design.number_names, *design.category_names, *vectors, *design.texts]
 
 
+def installed() -> list[str]:
+    """Name and version of AutoGluon in its environment; empty where that was not made."""
+    home = load_settings().autogluon_python.parents[1]
+    return [path.stem for path in home.glob("lib/python*/site-packages/autogluon?tabular-*.dist-info")]
+
+
 def _python() -> Path:
     """The interpreter of AutoGluon's environment."""
     python = load_settings().autogluon_python

@@ -1,4 +1,4 @@
-"""The champion: boosted trees on all feature groups and a few reductions, fused by what they do on unseen users."""
+"""The champion: boosted trees and a network on all feature groups and some reductions, weighed on unseen users."""
 
 from flickcast.models.ensemble import Ensemble
 
