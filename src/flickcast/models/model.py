@@ -81,7 +81,7 @@ class Model:
         return f"{self.recipe}-{self._description().sha256[:12]}"
 
     def predict(self, matrix: pl.DataFrame, posts: pl.DataFrame, vectors: pl.DataFrame) -> pl.DataFrame:
-        """post_id, prediction, low and high (80 % band) for each post of the matrix, by post_id."""
+        """post_id, prediction, low and high (the ends of the band) for each post of the matrix, by post_id."""
         rows = gather(matrix, posts, vectors)
         return pl.DataFrame({"post_id": rows["post_id"], **self.calibration.finish(rows, self.members_say(rows))})
 

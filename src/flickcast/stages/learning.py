@@ -60,7 +60,7 @@ def _train_nothing(ws: Workspace, labelled: int) -> StageReport:
 
 
 def predict(ws: Workspace) -> StageReport:
-    """Predictions, with an 80 % band, of every post whose label is not known yet."""
+    """Predictions, each with a band, of every post whose label is not known yet."""
     from flickcast import models
 
     folder = model_folder(ws, "final")
