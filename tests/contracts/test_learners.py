@@ -118,15 +118,19 @@ def test_bears_missing_and_unseen_values(name: str) -> None:
     assert np.isfinite(fit(name).predict(unseen)).all()
 
 
-@pytest.mark.parametrize("missing", [*((part,) for part in PARTS), PARTS])
-def test_missing_parts_give_a_model_or_one_sentence(name: str, missing: tuple[str, ...]) -> None:
-    design = without(DESIGN, *missing)
+def said_or_why(name: str, design: Design, **how: Any) -> np.ndarray | None:
+    """Of the rows that it learnt from; None where it tells in a sentence why it takes no part."""
     try:
-        said = fit(name, design=design, iterations=3).predict(design)
+        return fit(name, design=design, **{"iterations": 3, **how}).predict(design)
     except LeftOutError as reason:
         assert str(reason).strip()  # noqa: PT017
-    else:
-        assert np.isfinite(said).all()
+        return None
+
+
+@pytest.mark.parametrize("missing", [*((part,) for part in PARTS), PARTS])
+def test_missing_parts_give_a_model_or_one_sentence(name: str, missing: tuple[str, ...]) -> None:
+    said = said_or_why(name, without(DESIGN, *missing))
+    assert said is None or np.isfinite(said).all()
 
 
 @pytest.mark.parametrize("rows", [8, 10])
@@ -141,21 +145,13 @@ def test_few_rows_with_a_constant_column_and_one_user_give_a_model(name: str, ro
 
 
 def test_rows_that_are_all_equal_give_a_model_or_one_sentence(name: str) -> None:
-    same = DESIGN.take(np.zeros(ROWS, np.int64))
-    try:
-        said = fit(name, design=same, iterations=3).predict(same)
-    except LeftOutError as reason:
-        assert str(reason).strip()  # noqa: PT017
-    else:
-        assert np.isfinite(said).all()
-        assert np.ptp(said) < 1e-6
+    said = said_or_why(name, DESIGN.take(np.zeros(ROWS, np.int64)))
+    assert said is None or np.isfinite(said).all()
+    assert said is None or np.ptp(said) < 1e-6
 
 
 def test_equal_labels_give_about_that_label_or_one_sentence(name: str) -> None:
     target = np.full(ROWS, 6.1)
-    try:
-        said = fit(name, target=target, iterations=None, validation=(DESIGN, target)).predict(DESIGN)
-    except LeftOutError as reason:
-        assert str(reason).strip()  # noqa: PT017
-    else:
+    said = said_or_why(name, DESIGN, target=target, iterations=None, validation=(DESIGN, target))
+    if said is not None:
         np.testing.assert_allclose(said, target, atol=1.5)

@@ -102,13 +102,19 @@ def test_finished_rows_are_kept_and_not_computed_again(own: Workspace, monkeypat
         rows_of(own, ["champion"], "user")
 
 
-def test_rows_are_made_anew_once_autogluon_is_there(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    (row,) = contestants(own, ["lightgbm"], {}, references=False)
-    home = own.root.parent / "autogluon"
+@pytest.fixture
+def autogluon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What is there once AutoGluon's environment was made; not there yet."""
+    home = tmp_path / "autogluon"
     monkeypatch.setenv("FLICKCAST_AUTOGLUON_PYTHON", str(home / "bin" / "python"))
+    return home / "lib" / "python3.11" / "site-packages" / "autogluon_tabular-9.9.dist-info"
+
+
+def test_rows_are_made_anew_once_autogluon_is_there(own: Workspace, autogluon: Path) -> None:
+    (row,) = contestants(own, ["lightgbm"], {}, references=False)
     before = comparing.Contest(own, "user").folder(row)
     assert comparing.Contest(own, "user").folder(row) == before
-    (home / "lib" / "python3.11" / "site-packages" / "autogluon_tabular-9.9.dist-info").mkdir(parents=True)
+    autogluon.mkdir(parents=True)
     assert comparing.Contest(own, "user").folder(row) != before
 
 
@@ -222,11 +228,13 @@ def test_a_row_that_is_slower_than_its_trial_starts_again_with_fewer_learners(
     assert tasks[0].folder != tasks[1].folder
 
 
-def test_a_recipe_with_fewer_learners_has_fewer_fits(own: Workspace) -> None:
+def test_a_recipe_with_fewer_learners_has_fewer_fits(own: Workspace, autogluon: Path) -> None:
     whole = next(row for row in contestants(own, ["fame"], {}, False) if row.name == "fame")
     fewer = whole.without(["autogluon"])
     assert (whole.learners, fewer.learners) == (4, 3)
     assert fewer.fits * 4 == whole.fits * 3
+    assert whole.fixed_seconds == {}, "it is not installed, so it takes no time"
+    autogluon.mkdir(parents=True)
     assert whole.fixed_seconds == {"autogluon": 120 * 5}
     assert fewer.fixed_seconds == {}
     champion = read_yaml(template_root() / "recipes" / "champion.yaml")

@@ -12,6 +12,7 @@ from flickcast.models.coding import MISSING_CODE
 from flickcast.models.design import Design, Preparation
 from flickcast.models.learners import Learner
 from flickcast.models.model import Model
+from flickcast.models.reductions import apart_of
 from flickcast.models.themes import SEVERAL, of_column, of_input, of_reduction
 
 Values = NDArray[np.float64]
@@ -89,7 +90,7 @@ def columns_of(preparation: Preparation) -> dict[str, Column]:
     parts = preparation.reductions.items()
     themes = {
         **{name: of_reduction(str(part.facts()["kind"]), part)[0] for name, part in parts},
-        **{f"{name} ({what})": SEVERAL for name, part in parts for what in getattr(part, "apart", {}).values()},
+        **{group: SEVERAL for name, part in parts for group, _ in apart_of(name, part).values()},
         **{
             name: of_input(preparation.instead.get(name, name))[0] for name in (*preparation.widths, *preparation.texts)
         },

@@ -13,7 +13,7 @@ from pydantic import Field
 from flickcast.errors import LeftOutError
 from flickcast.models.classes import class_groups, class_values
 from flickcast.models.coding import MISSING_CODE, codes_of, frequent, number_of, side_by_side
-from flickcast.models.reductions import REDUCTIONS, Arrays, Matrix, Reduction, ReductionSettings, Training
+from flickcast.models.reductions import REDUCTIONS, Arrays, Matrix, Reduction, ReductionSettings, Training, apart_of
 from flickcast.models.reductions.owners import NO_SALT, salt_of
 from flickcast.models.reductions.vectors import scattered, vectors_in
 from flickcast.models.threads import ROWS_PER_THREAD
@@ -184,7 +184,7 @@ class Preparation:
         """
         reduced = {column: name for name, part in self.reductions.items() for column in part.names}
         for name, part in self.reductions.items():
-            reduced |= {column: f"{name} ({what})" for column, what in getattr(part, "apart", {}).items()}
+            reduced |= {column: group for column, (group, _) in apart_of(name, part).items()}
         whole = {name: name for name in (*self.widths, *self.texts)}
         return {**self.number_groups, **reduced, **self.category_groups, **whole}
 

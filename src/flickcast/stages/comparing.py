@@ -167,7 +167,8 @@ class Schedule:
             probes = [known | {"learners": even, "src_after": []}]
         for probe in probes:
             drop_first = (row.recipe or {}).get("drop_first", [])
-            self.estimates[row.name] = Estimate.of(probe, taken, drop_first, row.most_rows, row.fixed_seconds)
+            most_rows = {} if self.contest.ws.params.train.full else row.most_rows
+            self.estimates[row.name] = Estimate.of(probe, taken, drop_first, most_rows, row.fixed_seconds)
 
     def plan(self, rows: Sequence[Contestant]) -> Plan:
         """How the rows fit into what is left, if they stay as quick or slow as the rows before them were."""

@@ -31,7 +31,7 @@ class Contestant:
 
     @property
     def most_rows(self) -> dict[str, int]:
-        """Of learners that are kept short, about how many training rows they learn from in all folds' share."""
+        """Of learners that are kept short, of how many training rows on they take no longer."""
         if self.kind != "recipe":
             return {}
         settings = self.steps(0, 1).settings
@@ -39,8 +39,10 @@ class Contestant:
 
     @property
     def fixed_seconds(self) -> dict[str, float]:
-        """Of learners with a time limit of their own, what all their fits take."""
-        if self.kind != "recipe":
+        """Of learners with a time limit of their own, as AutoGluon has, what all fits take; none where it is missing."""
+        from flickcast.models.learners.autogluon import installed
+
+        if self.kind != "recipe" or not installed():
             return {}
         steps, learners = self.steps(0, 1), (self.recipe or {}).get("learners", {})
         limited = {name: one["time_limit"] for name, one in learners.items() if (one or {}).get("time_limit")}

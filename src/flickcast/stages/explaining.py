@@ -123,11 +123,12 @@ def _matrix(ws: Workspace, post_id: str) -> pl.DataFrame:
 
 
 def _told(ws: Workspace, post: Json, model: "Model", taken: "Contributions", matrix: pl.DataFrame) -> Explanation:
+    from flickcast.models.reductions import apart_of
+
     kinds: dict[str, str] = {}
     for preparation in (member.preparation for member in model.members):
         for name, part in preparation.reductions.items():
-            kinds |= {name: str(part.facts()["kind"])}
-            kinds |= {f"{name} ({what})": what for what in getattr(part, "apart", {}).values()}
+            kinds |= {name: str(part.facts()["kind"]), **dict(apart_of(name, part).values())}
         kinds |= dict.fromkeys(preparation.widths, "vectors") | dict.fromkeys(preparation.texts, "words")
     themes = {column.group: column.theme for column in taken.columns}
     return Explanation(

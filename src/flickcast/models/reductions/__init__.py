@@ -12,14 +12,14 @@ from flickcast.models.reductions.age import Age, AgeSettings
 from flickcast.models.reductions.clusters import Clusters, ClusterSettings
 from flickcast.models.reductions.mixed_model import MixedModel, MixedModelSettings
 from flickcast.models.reductions.nearest import Nearest, NearestSettings
-from flickcast.models.reductions.protocol import Arrays, Matrix, Reduction, Training, without_labels
+from flickcast.models.reductions.protocol import Arrays, Matrix, Reduction, Training, apart_of, without_labels
 from flickcast.models.reductions.target_encoding import TargetEncoding, TargetEncodingSettings
 from flickcast.models.reductions.user_items import UserItems, UserPlaceSettings, UserTagSettings
 from flickcast.models.reductions.vectors import Vectors, VectorSettings
 from flickcast.models.reductions.wording import Wording, WordingSettings
 from flickcast.models.reductions.words import Words, WordSettings
 
-__all__ = ["REDUCTIONS", "Arrays", "Matrix", "Reduction", "ReductionSettings", "Training", "without_labels"]
+__all__ = ["REDUCTIONS", "Arrays", "Matrix", "Reduction", "ReductionSettings", "Training", "apart_of", "without_labels"]
 
 ReductionSettings = Annotated[
     VectorSettings

@@ -93,6 +93,11 @@ class Reduction(Protocol):
         ...
 
 
+def apart_of(name: str, part: Any) -> dict[str, tuple[str, str]]:
+    """Of a reduction's columns that tell of something else than its kind does: the group they are, and of what."""
+    return {column: (f"{name} ({what})", what) for column, what in getattr(part, "apart", {}).items()}
+
+
 def out_of_fold(
     training: Training, folds: int, without: Callable[[NDArray[np.bool_]], Reduction | None]
 ) -> Matrix | None:
