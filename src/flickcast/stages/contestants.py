@@ -39,7 +39,7 @@ class Contestant:
 
     @property
     def fixed_seconds(self) -> dict[str, float]:
-        """Of learners with a time limit of their own, as AutoGluon has, what all fits take; none where it is missing."""
+        """Of learners with a time limit of their own, as AutoGluon, what all fits take; none where it is missing."""
         from flickcast.models.learners.autogluon import installed
 
         if self.kind != "recipe" or not installed():
