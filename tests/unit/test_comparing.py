@@ -354,8 +354,41 @@ def test_a_trial_that_passes_its_share_is_taken_at_its_word_so_far(
     schedule = comparing.Schedule(comparing.Contest(own, "user"), 1, 4.0)
     schedule.estimate(comparing.contestants(own, ["champion"], {}, references=False))
     found = schedule.estimates["champion"]
-    assert limits == [pytest.approx(0.8)]
+    assert limits == [pytest.approx(0.8, abs=0.01)]
     assert found.fit >= 0.8
     assert set(found.learners) == {"catboost", "lightgbm", "small"}
     assert sum(found.learners.values()) == pytest.approx(found.fit)
     assert found.drop_first == ("catboost", "small")
+
+
+def test_time_that_a_trial_did_not_need_goes_to_those_after_it(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+
+    def at_once(task: comparing.Task, limit: float, tell: Callable[[dict[str, Any]], None]) -> str:
+        limits.append(limit)
+        return "It failed."
+
+    monkeypatch.setattr(comparing, "run_task", at_once)
+    comparing.Schedule(comparing.Contest(own, "user"), 1, 100.0).estimate(
+        comparing.contestants(own, ["lightgbm", "champion"], {}, references=False)
+    )
+    assert limits == [pytest.approx(10, abs=1), pytest.approx(20, abs=1)]
+
+
+def test_a_trial_that_is_stopped_between_fits_tells_which_learner_is_slow(own: Workspace) -> None:
+    """A real process: of ten fits of three learners it is stopped after the first few."""
+    (row,) = comparing.contestants(own, ["champion"], {}, references=False)
+    schedule = comparing.Schedule(comparing.Contest(own, "user"), 1)
+    trial = comparing._Trial()
+
+    def stop_amid(message: dict[str, Any]) -> None:
+        trial.hear(message)
+        if len(trial.moments) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        schedule._run(row, [], None, stop_amid, 250)
+    found = trial.stopped([], {}, comparing.time.monotonic() - trial.began)
+    assert (trial.told, set(found["learners"])) == (None, {"catboost", "lightgbm", "small"})
+    assert 0 < found["rows"] <= found["of"]
+    assert found["seconds"] == pytest.approx(sum(found["learners"].values()))

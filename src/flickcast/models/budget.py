@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from flickcast.errors import UserError
 
 UNITS = {"h": 3600, "m": 60, "s": 1}
@@ -69,6 +71,23 @@ class Estimate:
         them = "them" if self.dropped > 1 else "it"
         trial = f"in a trial fit of {self.trial_rows} posts SRC went from {before:.3f} to {after:.3f} without {them}."
         return f"{words}; {trial}"
+
+
+def unfinished(begun: Mapping[str, Any], moments: Sequence[float]) -> dict[str, Any]:
+    """What a small fit that was stopped would have told of its learners, from what it had `begun` with.
+
+    `moments` are those at which it began, at which each fit of a learner ended, in turns, and at which it was stopped.
+    A learner takes as long as its fits so far; the one that was at work at least as long as it had been, and one that
+    was never begun as long as any.
+    """
+    names, gaps = list(begun["learners"]), np.diff(moments)
+    each = begun["fits"] / len(names)
+    taken = {name: float(gaps[place :: len(names)].mean()) for place, name in enumerate(names) if place < len(gaps)}
+    working = (len(gaps) - 1) % len(names)
+    done = gaps[working : len(gaps) - 1 : len(names)]
+    taken[names[working]] = max(taken[names[working]], float(done.mean()) if done.size else 0.0)
+    learners = {name: taken.get(name, float(gaps.mean())) * each for name in names}
+    return {**begun, "learners": learners, "seconds": sum(learners.values()), "src_after": []}
 
 
 @dataclass(frozen=True)

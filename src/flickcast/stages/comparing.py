@@ -12,7 +12,7 @@ from flickcast.comparison import ROUNDS, Comparison, Entry, Labels, compared
 from flickcast.comparison.chart import chart
 from flickcast.comparison.text import csv, markdown
 from flickcast.console import progress, say
-from flickcast.models.budget import Estimate, Plan, in_words, planned
+from flickcast.models.budget import Estimate, Plan, in_words, planned, unfinished
 from flickcast.stages.contest import Contest
 from flickcast.stages.contestants import Contestant, contestants
 from flickcast.stages.judging import Task
@@ -144,31 +144,30 @@ class Schedule:
         return self.budget - max(self.budget * RESERVE, RESERVE_SECONDS) - (time.monotonic() - self.began)
 
     def estimate(self, rows: Sequence[Contestant]) -> None:
-        """Small timed fits of the rows that are still to be done."""
+        """Small timed fits of the rows that are still to be done; what one leaves of its time is for those after it."""
         waiting = [row for row in rows if self.contest.todo(row, self.seeds)]
+        began, most = time.monotonic(), TRIALS * (self.budget or 0.0)
         with progress("trial fits", len(waiting)) as advance:
-            for row in waiting:
+            for place, row in enumerate(waiting):
                 advance(0, row.name)
-                self._try(row, None if self.budget is None else TRIALS * self.budget / len(waiting))
+                share = max(0.0, most - (time.monotonic() - began)) / (len(waiting) - place)
+                self._try(row, None if self.budget is None else share)
                 advance(1)
 
     def _try(self, row: Contestant, limit: float | None) -> None:
         """No estimate where the small fit fails: the row itself will say why."""
         training = self.contest.folds.filter(pl.col("fold").ne_missing(self.contest.numbers[0])).height
-        sample, found = max(TRIAL_ROWS, round(TRIAL_SHARE * training)), list[Json]()
-        began = time.monotonic()
-        self._run(row, [], limit, found.append, sample)
-        taken = time.monotonic() - began
-        probes = [message["probe"] for message in found if "probe" in message]
-        if not probes and limit is not None and taken >= limit:  # it takes at least as long; each learner as any other
+        sample, trial = max(TRIAL_ROWS, round(TRIAL_SHARE * training)), _Trial()
+        self._run(row, [], limit, trial.hear, sample)
+        taken = time.monotonic() - trial.began
+        found = trial.told
+        if found is None and limit is not None and taken >= limit:
             names = list((row.recipe or {}).get("learners", []))
-            even = dict.fromkeys(names, taken / max(len(names), 1))
-            known = {"rows": min(sample, training), "of": training, "reading": 0.0, "seconds": taken}
-            probes = [known | {"learners": even, "src_after": []}]
-        for probe in probes:
+            found = trial.stopped(names, {"rows": min(sample, training), "of": training, "reading": 0.0}, taken)
+        if found is not None:
             drop_first = (row.recipe or {}).get("drop_first", [])
             most_rows = {} if self.contest.ws.params.train.full else row.most_rows
-            self.estimates[row.name] = Estimate.of(probe, taken, drop_first, most_rows, row.fixed_seconds)
+            self.estimates[row.name] = Estimate.of(found, taken, drop_first, most_rows, row.fixed_seconds)
 
     def plan(self, rows: Sequence[Contestant]) -> Plan:
         """How the rows fit into what is left, if they stay as quick or slow as the rows before them were."""
@@ -225,6 +224,28 @@ class _TooSlowError(Exception):
     def __init__(self, taken: float, expected: float) -> None:
         super().__init__()
         self.taken, self.expected = taken, expected
+
+
+@dataclass
+class _Trial:
+    """What the process of a small fit tells."""
+
+    told: Json | None = None  # of a whole fit
+    begun: Json | None = None
+    moments: list[float] = field(default_factory=list)  # it was begun, and fitted a learner
+    began: float = field(default_factory=time.monotonic)
+
+    def hear(self, message: Json) -> None:
+        self.told, self.begun = message.get("probe", self.told), message.get("begun", self.begun)
+        if "begun" in message or message.get("fitted"):
+            self.moments.append(time.monotonic())
+
+    def stopped(self, names: Sequence[str], known: Json, taken: float) -> Json:
+        """Of a fit that was stopped; before it was begun it is said to take just as long."""
+        if self.begun is not None:
+            return unfinished(self.begun, [*self.moments, self.began + taken])
+        even = dict.fromkeys(names, taken / max(len(names), 1))
+        return {**known, "seconds": taken, "learners": even, "src_after": []}
 
 
 @dataclass

@@ -57,7 +57,7 @@ def judge(task: Task, tell: Callable[[Json], None]) -> None:
     ws = Workspace(task.root)
     folds = dealt_folds(ws, task.split)
     if task.sample is not None:
-        tell({"probe": probe(ws, task, folds)})
+        tell({"probe": probe(ws, task, folds, tell)})
         return
     rows: dict[int, FoldRows] = {}
     for seed, number in task.todo:
@@ -154,10 +154,11 @@ def _of_reference(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: 
     return Run(number, seed, prediction, {}, {}, *costs)
 
 
-def probe(ws: Workspace, task: Task, folds: pl.DataFrame) -> Json:
+def probe(ws: Workspace, task: Task, folds: pl.DataFrame, tell: Callable[[Json], None]) -> Json:
     """How long a small fit takes, in all and learner by learner, and its SRC as learners are dropped in their order.
 
-    The posts are those of randomly chosen users of the first fold's training rows.
+    The posts are those of randomly chosen users of the first fold's training rows. A recipe tells when it begins and
+    whenever a learner is fitted, so that something is known should it be stopped.
     """
     from flickcast.models.without import watched
     from flickcast.splits import user_folds
@@ -169,17 +170,20 @@ def probe(ws: Workspace, task: Task, folds: pl.DataFrame) -> Json:
     chosen = everything.filter(user_folds(everything["user_id"], parts, 0) == 0)["post_id"]
     small = replace(rows, labels=rows.labels.filter(pl.col("post_id").is_in(chosen.implode())))
     facts: Json = {"rows": len(chosen), "of": everything.height, "reading": time.perf_counter() - began}
-    facts |= {"learners": {}, "src_after": []}
     if task.kind != "recipe":
         run = run_of(ws, task, small, 0, 0, lambda count: None)
-        return facts | {"seconds": run.fit_seconds + run.predict_seconds}
+        return facts | {"seconds": run.fit_seconds + run.predict_seconds, "learners": {}, "src_after": []}
     steps = _steps(ws, task, 0)
+    names = list(steps.learner_settings)
+    tell({"begun": facts | {"learners": names, "fits": steps.fits}})
     seeing, seen = watched(steps)
     ends = [time.perf_counter()]
-    seeing.fit(
-        small.training, small.manifest, lambda count: ends.append(time.perf_counter()), small.context, small.pool
-    )
-    names = list(steps.learner_settings)
+
+    def fitted(count: int) -> None:
+        ends.append(time.perf_counter())
+        tell({"fitted": count})
+
+    seeing.fit(small.training, small.manifest, fitted, small.context, small.pool)
     taken = {name: float(np.diff(ends)[place :: len(names)].sum()) for place, name in enumerate(names)}
     seconds = time.perf_counter() - ends[0]
     return facts | {"seconds": seconds, "learners": taken, "src_after": _src_after(steps, seen)}

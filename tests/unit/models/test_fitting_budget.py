@@ -3,7 +3,7 @@
 import pytest
 
 from flickcast.errors import UserError
-from flickcast.models.budget import Estimate, planned, seconds_in
+from flickcast.models.budget import Estimate, planned, seconds_in, unfinished
 
 
 def estimate(fit: float, learners: dict[str, float], *drop_first: str) -> Estimate:
@@ -73,6 +73,25 @@ def test_what_is_left_out_is_said_with_its_cost() -> None:
 def test_a_trial_that_was_stopped_tells_no_cost_and_that_is_said() -> None:
     one = Estimate(0.0, 0.0, 10.0, {"a": 5.0, "b": 5.0}, ("b",), (), dropped=1)
     assert one.cost() == "Left out for time: b; what that cost is not known, as its trial fit was stopped."
+
+
+BEGUN = {"rows": 300, "of": 3000, "reading": 1.0, "learners": ["a", "b", "c"], "fits": 15}
+
+
+@pytest.mark.parametrize(
+    ("moments", "learners"),
+    [
+        ([10, 12, 16, 17, 19, 25], {"a": 10, "b": 25, "c": 5}),  # b: 4 s, and for 6 s when it was stopped
+        ([10, 12, 16, 17, 19, 20], {"a": 10, "b": 20, "c": 5}),  # b had 1 s, which says nothing
+        ([10, 14], {"a": 20, "b": 20, "c": 20}),  # amid the first fit
+        ([10, 12, 16], {"a": 10, "b": 20, "c": 15}),  # c was not begun: as any
+    ],
+)
+def test_a_stopped_trial_tells_of_each_learner_what_it_saw(moments: list[float], learners: dict[str, float]) -> None:
+    found = unfinished(BEGUN, moments)
+    assert found["learners"] == learners
+    assert found["seconds"] == sum(learners.values())
+    assert Estimate.of(found, 20.0, ["b"]).learners == {name: 10 * seconds for name, seconds in learners.items()}
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("40m", 2400), ("1h30m", 5400), ("90s", 90), ("0.5h", 1800)])
