@@ -1,6 +1,6 @@
 """How columns become arrays: numbers with NaN, classes as codes."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -15,11 +15,13 @@ def frequent(values: pl.Series, least: int) -> list[str]:
     return sorted(counts.filter(pl.col("rows") >= least)[values.name].to_list())
 
 
-def number_of(rows: pl.DataFrame, name: str) -> NDArray[np.float32]:
-    """(rows,): NaN where missing, or where there is no such column."""
-    if name not in rows.columns:
-        return np.full(rows.height, np.nan, np.float32)
-    return rows[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+def numbers_of(rows: pl.DataFrame, names: Sequence[str]) -> NDArray[np.float32]:
+    """(rows, names): NaN where missing, or where there is no such column."""
+    if not names:
+        return np.empty((rows.height, 0), np.float32)
+    absent = {name: pl.lit(None, pl.Float32) for name in names if name not in rows.columns}
+    found = rows.with_columns(**absent).select(pl.col(name).cast(pl.Float32).fill_null(float("nan")) for name in names)
+    return np.ascontiguousarray(found.to_numpy(order="c"), np.float32)
 
 
 def codes_of(values: pl.Series, vocabulary: list[str]) -> NDArray[np.int32]:
@@ -29,6 +31,6 @@ def codes_of(values: pl.Series, vocabulary: list[str]) -> NDArray[np.int32]:
     return pl.select(pl.when(values.is_null()).then(MISSING_CODE).otherwise(coded)).to_series().to_numpy()
 
 
-def side_by_side(columns: list[Any], rows: int, kind: type[np.generic]) -> NDArray[Any]:
+def side_by_side(codes: Sequence[NDArray[np.int32]], rows: int) -> NDArray[np.int32]:
     """(rows, columns), also of no columns."""
-    return np.column_stack(columns) if columns else np.empty((rows, 0), kind)
+    return np.column_stack(codes) if codes else np.empty((rows, 0), np.int32)

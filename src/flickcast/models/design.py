@@ -12,7 +12,7 @@ from pydantic import Field
 
 from flickcast.errors import LeftOutError
 from flickcast.models.classes import class_groups, class_values
-from flickcast.models.coding import MISSING_CODE, codes_of, frequent, number_of, side_by_side
+from flickcast.models.coding import MISSING_CODE, codes_of, frequent, numbers_of, side_by_side
 from flickcast.models.reductions import REDUCTIONS, Arrays, Matrix, Reduction, ReductionSettings, Training, apart_of
 from flickcast.models.reductions.owners import NO_SALT, salt_of
 from flickcast.models.reductions.vectors import scattered, vectors_in
@@ -151,15 +151,15 @@ class Preparation:
             return self._design(rows, {name: part.transform(rows) for name, part in self.reductions.items()})
 
     def _design(self, rows: pl.DataFrame, reduced: Mapping[str, Matrix]) -> Design:
-        numbers = [number_of(rows, name) for name in self.number_groups]
+        numbers = numbers_of(rows, list(self.number_groups))
         salt = np.frombuffer(bytes.fromhex(self.salt), np.uint8)
         codes = [codes_of(class_values(rows, name, salt), self.vocabularies[name]) for name in self.category_groups]
         coded = {name: part for name, part in self.reductions.items() if part.makes_codes}
         numeric = {name: part for name, part in self.reductions.items() if not part.makes_codes}
         codes += [np.nan_to_num(reduced[name], nan=MISSING_CODE).astype(np.int32) for name in coded]
         return Design(
-            side_by_side([*numbers, *(reduced[name] for name in numeric)], rows.height, np.float32),
-            side_by_side(codes, rows.height, np.int32),
+            np.hstack([numbers, *(reduced[name] for name in numeric)]),
+            side_by_side(codes, rows.height),
             [*self.number_groups, *(name for part in numeric.values() for name in part.names)],
             [*self.category_groups, *(name for part in coded.values() for name in part.names)],
             {

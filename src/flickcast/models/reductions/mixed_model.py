@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flickcast.models.coding import MISSING_CODE, OTHER_CODE, codes_of, frequent, number_of, side_by_side
+from flickcast.models.coding import MISSING_CODE, OTHER_CODE, codes_of, frequent, numbers_of, side_by_side
 from flickcast.models.reductions.fixed_effects import RATIOS, FixedEffects, Inputs
 from flickcast.models.reductions.owners import Salt, owners, salt_of
 from flickcast.models.reductions.protocol import Arrays, Json, Matrix, Training, out_of_fold
@@ -157,13 +157,12 @@ class MixedModel:
 
 def _inputs(rows: pl.DataFrame, columns: Sequence[str], classes: Mapping[str, list[str]]) -> Inputs:
     """Columns that are not there count as missing, as do classes that have no effect."""
-    numbers = [number_of(rows, name) for name in columns]
     places, start = [], 0
     for name, known in classes.items():
         codes = codes_of(_class(rows, name), known)
         places.append(np.where(codes > OTHER_CODE, start + codes - 1, MISSING_CODE).astype(np.int32))
         start += len(known)
-    return Inputs(side_by_side(numbers, rows.height, np.float32), side_by_side(places, rows.height, np.int32))
+    return Inputs(numbers_of(rows, columns), side_by_side(places, rows.height))
 
 
 def _class(rows: pl.DataFrame, name: str) -> pl.Series:
