@@ -1,32 +1,39 @@
 """What all recipes share: learners fitted fold by fold on prepared rows, fused, averaged and calibrated."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from flickcast.errors import LeftOutError, UserError, nearest
+from flickcast.errors import LeftOutError, UserError
 from flickcast.metrics import measures
-from flickcast.models.calibration import Calibration, CalibrationSettings
-from flickcast.models.design import Design, Manifest, Preparation, PreparationSettings
+from flickcast.models.calibration import Calibration
+from flickcast.models.design import Manifest, Preparation
+from flickcast.models.ensemble_settings import EnsembleSettings, kind_of, settings_of
+from flickcast.models.folds import (
+    MIN_USERS,
+    Fitted,
+    Fold,
+    Mask,
+    Values,
+    held_parts,
+    newest_positions,
+    target_of,
+    unseen_rows,
+)
 from flickcast.models.fusion import FUSIONS
 from flickcast.models.learners import LEARNERS, NEVER_SAVED, Learner
 from flickcast.models.left_out import left_out
 from flickcast.models.model import Member, Model
-from flickcast.models.pseudo import PseudoLabels, PseudoSettings, Source, candidates, opinions, refined
+from flickcast.models.pseudo import PseudoLabels, Source, candidates, opinions, refined
 from flickcast.models.reductions import Training, without_labels
 from flickcast.models.rows import without_vectors
 from flickcast.params import Section
-from flickcast.splits import newest_share, random_folds, user_folds
 
 Advance = Callable[[int], None]
-Values = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-MIN_USERS = 2
 UNSAVED = "no saved model may hold it, as its stored form executes when it is loaded; `flickcast compare` has it"
 # Said beside the figures, which are a little too good.
 SPLITS = {
@@ -34,60 +41,6 @@ SPLITS = {
     "random": "random folds; rounds and weights chosen on the same folds; posts of one upload are in several",
     "newest": "the newest of the training posts; rounds and weights chosen on the same posts",
 }
-
-
-class EnsembleSettings(PreparationSettings, CalibrationSettings):
-    """recipes/<name>.yaml: what every recipe may say. A recipe with further steps adds to it."""
-
-    folds: int = Field(5, ge=2)
-    folds_by: Literal["user", "random", "newest"] = Field(
-        "user", description="newest: no folds, the newest `held` of the posts stop and weigh the learners"
-    )
-    held: float = Field(0.125, gt=0, lt=1, description="newest: the share of the posts")
-    learners: dict[str, dict[str, Any]] = Field(
-        min_length=1, description="name to settings; `learner` names the family where the name does not"
-    )
-    fusion: Literal["non_negative", "simplex", "mean", "lambda", "fixed"] = "non_negative"
-    weights: dict[str, float] = Field(
-        {}, description="fixed: of each learner; of those that are there they add up to 1"
-    )
-    pseudo: PseudoSettings | None = Field(None, description="posts without a label that teach as well; null: none")
-    drop_first: list[str] = Field([], description="learners to leave out, in this order, where time is short")
-    at_night: dict[str, int] = Field(
-        {},
-        description="learner to how many posts of a fold, the newest ones, it learns from and is stopped by at most; "
-        "train.full: all",
-    )
-
-
-@dataclass(frozen=True)
-class Fold:
-    """What one member is fitted on and what stops it, also as its learners see it."""
-
-    held: Mask  # (all rows,)
-    rows: pl.DataFrame  # that it is fitted on
-    stopping: pl.DataFrame  # the held ones
-    untold: Preparation  # that knows no label of the held rows
-    preparation: Preparation  # the same, told how the users' other posts did
-    design: Design  # of `rows`
-    seen: Design  # of `stopping`
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A member, and what it says of the training rows that it was not fitted on."""
-
-    member: Member
-    held: Mask  # (rows,)
-    unseen: Mapping[str, Values]  # by learner, (held rows,)
-    left_out: Mapping[str, str] = field(default_factory=dict)  # learners that could take no part, and why
-
-    def without(self, missing: Mapping[str, str]) -> Self:
-        """The same without some of its learners: one that another fold had to leave out is left out of all."""
-        learners = {name: learner for name, learner in self.member.learners.items() if name not in missing}
-        weights = dict.fromkeys(learners, 1 / max(1, len(learners)))
-        unseen = {name: values for name, values in self.unseen.items() if name not in missing}
-        return replace(self, member=replace(self.member, learners=learners, weights=weights), unseen=unseen)
 
 
 @dataclass(frozen=True)
@@ -106,7 +59,7 @@ class Ensemble:
         """The recipe with the numbers of its YAML; UserError names a wrong one."""
         try:
             settings = cls.settings_type.model_validate(content)
-            learners = {key: _settings(key, value) for key, value in sorted(settings.learners.items())}
+            learners = {key: settings_of(key, value) for key, value in sorted(settings.learners.items())}
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -116,7 +69,7 @@ class Ensemble:
     @property
     def kinds(self) -> dict[str, str]:
         """The family of each learner by its name in the recipe."""
-        return {name: _kind(name, self.settings.learners[name]) for name in self.learner_settings}
+        return {name: kind_of(name, self.settings.learners[name]) for name in self.learner_settings}
 
     def to_save(self) -> Self:
         """The recipe for a model that will be saved: without learners that have no stored form."""
@@ -172,7 +125,7 @@ class Ensemble:
         def fold(held: Mask) -> Fold:
             return self._fold(rows, held, manifest, context)
 
-        parts = self._held(rows, self.settings.folds)
+        parts = held_parts(rows, self.settings, self.settings.folds, self.seed)
         further = None if self.settings.pseudo is None else candidates(pool, rows)
         left = self.fits
 
@@ -262,14 +215,14 @@ class Ensemble:
         """Members fitted on parts of what the fold's own is fitted on."""
         count = self.settings.pseudo.inner_folds
         if count and fold.rows["user_id"].n_unique() >= MIN_USERS:
-            for held in self._held(fold.rows, count):
+            for held in held_parts(fold.rows, self.settings, count, self.seed):
                 yield self._taught(self._fold(fold.rows, held, manifest, None), advance).member
 
     def _learners(
         self, fold: Fold, advance: Advance, further: PseudoLabels | None
     ) -> tuple[dict[str, Learner], dict[str, str]]:
         """Each fitted; and those that could take no part, with the reason."""
-        design, target = fold.design, _target(fold.rows)
+        design, target = fold.design, target_of(fold.rows)
         weights = fold.rows["weight"].to_numpy() if "weight" in fold.rows.columns else None
         if further is not None:
             design, target, weights = further.joined(fold.rows, design, target, weights)
@@ -287,7 +240,7 @@ class Ensemble:
                     threads=self.threads,
                     validation=(
                         fold.seen if stopping is None else fold.seen.take(stopping),
-                        _target(fold.stopping if stopping is None else fold.stopping[stopping]),
+                        target_of(fold.stopping if stopping is None else fold.stopping[stopping]),
                     ),
                     weights=weights if part is None or weights is None else weights[part],
                 )
@@ -311,14 +264,14 @@ class Ensemble:
             return self._without(missing).finished(rows, [one.without(missing) for one in fitted])
         weights, fused = self._blended(rows, fitted)
         members = [replace(one.member, weights=own) for one, own in zip(fitted, weights, strict=True)]
-        known = _unseen_rows(rows, fitted)
-        calibration = Calibration.fit(known, fused, _target(known), self.settings)
+        known = unseen_rows(rows, fitted)
+        calibration = Calibration.fit(known, fused, target_of(known), self.settings)
         model = Model(self.name, self.kinds, members, calibration)
-        return model, self._metrics(_target(known), fitted, fused, members)
+        return model, self._metrics(target_of(known), fitted, fused, members)
 
     def _blended(self, rows: pl.DataFrame, fitted: Sequence[Fitted]) -> tuple[list[Mapping[str, float]], Values]:
         """The weights of each member, and what they make of its held rows, fold by fold."""
-        weights = self.fused(fitted, _target(rows))
+        weights = self.fused(fitted, target_of(rows))
         parts = zip(fitted, weights, strict=True)
         return weights, np.concatenate([sum(own[name] * one.unseen[name] for name in own) for one, own in parts])
 
@@ -326,7 +279,7 @@ class Ensemble:
         """Mean absolute error of the rows that were held."""
         missing = {name: why for one in fitted for name, why in one.left_out.items()}
         _, fused = self._without(missing)._blended(rows, [one.without(missing) for one in fitted])
-        return float(np.abs(_target(_unseen_rows(rows, fitted)) - fused).mean())
+        return float(np.abs(target_of(unseen_rows(rows, fitted)) - fused).mean())
 
     def _metrics(
         self, target: Values, fitted: Sequence[Fitted], fused: Values, members: Sequence[Member]
@@ -351,61 +304,9 @@ class Ensemble:
             "left_out": absent,
         }
 
-    def _held(self, rows: pl.DataFrame, count: int) -> Iterator[Mask]:
-        """For each member, the rows that it is not fitted on."""
-        users = users_of(rows)
-        if self.settings.folds_by == "newest":
-            yield newest_share(rows, self.settings.held).to_numpy()
-            return
-        if self.settings.folds_by == "user":
-            folds = user_folds(rows["user_id"], min(count, users), self.seed).to_numpy()
-        else:
-            folds = random_folds(rows["post_id"], min(count, rows.height), self.seed).to_numpy()
-        for fold in range(folds.max() + 1):
-            yield folds == fold
-
-
-def users_of(rows: pl.DataFrame) -> int:
-    """How many users the rows have; UserError where no fold can be made of them."""
-    users = rows["user_id"].n_unique()
-    if users < MIN_USERS:
-        raise UserError(
-            f"train: the training rows hold {rows.height} labelled posts of {users} users; at least {MIN_USERS} "
-            f"users are needed. Import or ingest more posts, or wait until they have matured."
-        )
-    return users
-
-
-def _unseen_rows(rows: pl.DataFrame, fitted: Sequence[Fitted]) -> pl.DataFrame:
-    return rows[np.concatenate([np.flatnonzero(one.held) for one in fitted])]
-
-
-def newest_positions(rows: pl.DataFrame, most: int | None, count: int) -> NDArray[np.int64] | None:
-    """The places of the newest `most` of the rows, and of what stands behind them up to `count`; None: all do."""
-    if most is None or rows.height <= most:
-        return None
-    rank = rows.select(pl.struct("posted_at", "post_id").rank("ordinal")).to_series().to_numpy()
-    return np.concatenate([np.flatnonzero(rank > rows.height - most), np.arange(rows.height, count)])
-
-
-def _target(rows: pl.DataFrame) -> Values:
-    return rows["popularity"].to_numpy().astype(np.float64)
-
 
 def _shares(weights: Mapping[str, float], recipe: str) -> dict[str, float]:
     total = sum(weights.values())
     if total <= 0:
         raise UserError(f"recipes/{recipe}.yaml: 'weights': none of the learners has a weight above 0.")
     return {name: weight / total for name, weight in weights.items()}
-
-
-def _kind(name: str, content: Mapping[str, Any]) -> str:
-    kind = str(content.get("learner", name))
-    if kind not in LEARNERS:
-        raise UserError(f"learners: there is no learner '{kind}'; {nearest(kind, LEARNERS)}")
-    return kind
-
-
-def _settings(name: str, content: Mapping[str, Any]) -> Section:
-    numbers = {key: value for key, value in content.items() if key != "learner"}
-    return LEARNERS[_kind(name, content)].settings(**numbers)

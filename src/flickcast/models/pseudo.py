@@ -16,7 +16,7 @@ from flickcast.models.reductions import without_labels
 from flickcast.params import Section
 
 if TYPE_CHECKING:
-    from flickcast.models.ensemble import Fitted, Fold
+    from flickcast.models.folds import Fitted, Fold
 
 Values = NDArray[np.float64]
 TINY = 1e-9

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flickcast.models.ensemble import Ensemble, Fitted
+from flickcast.models.ensemble import Ensemble
+from flickcast.models.folds import Fitted
 from flickcast.models.model import Model
 
 Values = NDArray[np.float64]

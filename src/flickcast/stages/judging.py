@@ -109,7 +109,7 @@ def _of_learner(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: in
     which holds out posts of its own, fits all rows.
     """
     from flickcast.models.design import Preparation
-    from flickcast.models.ensemble import users_of
+    from flickcast.models.folds import users_of
     from flickcast.models.learners import LEARNERS
     from flickcast.models.reductions import Training
     from flickcast.splits import user_folds

@@ -10,7 +10,8 @@ import pytest
 from reducible import reducible
 from table_rows import day
 
-from flickcast.models.ensemble import Ensemble, Fitted, Fold
+from flickcast.models.ensemble import Ensemble
+from flickcast.models.folds import Fitted, Fold, held_parts
 from flickcast.models.pseudo import Doubt, PseudoLabels, PseudoSettings, candidates, given, recent, refined, threshold
 from flickcast.models.reductions import without_labels
 
@@ -207,7 +208,9 @@ def test_progress_counts_rounds_that_were_not_needed(rounds: int) -> None:
 
 def _parts(recipe: Watched) -> list[Any]:
     nothing: Callable[[int], None] = lambda count: None  # noqa: E731
-    folds = [recipe._fold(LABELLED, held, MANIFEST, None) for held in recipe._held(LABELLED, 3)]
+    folds = [
+        recipe._fold(LABELLED, held, MANIFEST, None) for held in held_parts(LABELLED, recipe.settings, 3, recipe.seed)
+    ]
     return [(fold, recipe._taught(fold, nothing), recipe._source(fold, POOL, MANIFEST, nothing)) for fold in folds]
 
 

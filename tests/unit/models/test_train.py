@@ -11,7 +11,7 @@ from table_rows import day, labels, posts, vectors
 
 from flickcast import models
 from flickcast.errors import CheckError, UserError
-from flickcast.models.ensemble import newest_positions
+from flickcast.models.folds import newest_positions
 from flickcast.params import TrainParams
 from flickcast.workspace import template_root
 

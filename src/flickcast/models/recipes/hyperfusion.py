@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 from pydantic import Field
 
-from flickcast.models.ensemble import Ensemble, EnsembleSettings, Fitted, Values
+from flickcast.models.ensemble import Ensemble
+from flickcast.models.ensemble_settings import EnsembleSettings
+from flickcast.models.folds import Fitted, Values
 from flickcast.models.outliers import within_fences
 
 

@@ -10,7 +10,7 @@ import yaml
 from reducible import reducible
 
 from flickcast.models import recipe_of
-from flickcast.models.ensemble import Fitted
+from flickcast.models.folds import Fitted, held_parts
 from flickcast.models.fusion import simplex
 from flickcast.models.model import Member
 from flickcast.models.reductions import without_labels
@@ -85,7 +85,7 @@ def test_other_encoders_stand_in_for_glove() -> None:
 
 def test_weights_of_each_fold_are_the_best_for_its_held_rows() -> None:
     steps = recipe_of("hyperfusion", quick(pseudo=None), 0, 1)
-    folds = [steps._fold(ROWS, held, MANIFEST, None) for held in steps._held(ROWS, 2)]
+    folds = [steps._fold(ROWS, held, MANIFEST, None) for held in held_parts(ROWS, steps.settings, 2, steps.seed)]
     target, random = ROWS["popularity"].to_numpy(), np.random.default_rng(0)
     said = [
         {
@@ -109,7 +109,7 @@ def test_weights_of_each_fold_are_the_best_for_its_held_rows() -> None:
 def test_outliers_are_not_learnt_from_but_are_judged() -> None:
     far = ROWS.with_columns(popularity=pl.when(pl.col("post_id") == "p0007").then(500.0).otherwise("popularity"))
     steps = recipe_of("hyperfusion", quick(pseudo=None), 0, 1)
-    folds = [steps._fold(far, held, MANIFEST, None) for held in steps._held(far, 2)]
+    folds = [steps._fold(far, held, MANIFEST, None) for held in held_parts(far, steps.settings, 2, steps.seed)]
     assert all("p0007" not in fold.rows["post_id"].to_list() for fold in folds)
     assert sum("p0007" in fold.stopping["post_id"].to_list() for fold in folds) == 1
     kept = recipe_of("hyperfusion", quick(outlier_factor=None), 0, 1).chosen(far)

@@ -10,7 +10,7 @@ from table_rows import day
 
 from flickcast.models.contributions import columns_of
 from flickcast.models.design import Preparation, PreparationSettings
-from flickcast.models.ensemble import Fold
+from flickcast.models.folds import Fold
 from flickcast.models.recipes.champion import Champion
 from flickcast.models.reductions import Training, without_labels
 from flickcast.models.reductions.mixed_model import FixedEffects, Inputs, MixedModel
