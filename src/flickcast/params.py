@@ -1,8 +1,9 @@
 """params.yaml as frozen models: every number a stage may depend on; an unknown key is an error."""
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -10,15 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from flickcast.errors import UserError, nearest
 
 MOST_DAYS = 36_500
+KEY, LONGEST = "[key]", 80  # pydantic's mark of a key that is wrong itself; characters of a wrong value that are shown
 FIRST_NIGHT, LAST_NIGHT = date(1980, 1, 1), date(2899, 12, 31)  # times before and after them can be reckoned with, too
 Age = Annotated[int, Field(ge=0, le=MOST_DAYS)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]  # of an entry that a recipe names
 UserId = Annotated[str, StringConstraints(pattern=r"^\S+$")]  # to a service, no id at all means everybody
 
 
 class Section(BaseModel):
-    """A part of params.yaml; refuses what it does not know."""
+    """A part of params.yaml or of a recipe; refuses what it does not know, and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class LabelParams(Section):
@@ -213,7 +216,7 @@ def read_params(path: Path) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {_first_problem(error)}") from None
+        raise UserError(f"{path}: {first_problem(error, Params)}") from None
 
 
 def read_night(path: Path) -> date | None:
@@ -240,16 +243,29 @@ def night_of(text: str, where: str = "--date is") -> date:
     return night
 
 
+class _OnceEach(yaml.SafeLoader):
+    """PyYAML's safe loader, which takes the last of two equal keys in silence; this one refuses them."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        named = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        for place, (key, _) in enumerate(node.value):
+            if isinstance(key, yaml.ScalarNode) and key.value in named[:place]:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is there twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; UserError names the file and line otherwise."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)  # noqa: S506
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Make a workspace with `flickcast init {path.parent}`.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{where} is not valid YAML. Correct it and run the command again.") from None
+        why = getattr(error, "problem", None) if isinstance(error, yaml.constructor.ConstructorError) else None
+        told = f" ({why})" if why else ""
+        raise UserError(f"{path}{where} is not valid YAML{told}. Correct it and run the command again.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -257,16 +273,40 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+def first_problem(error: ValidationError, root: type[BaseModel], place: str = "") -> str:
+    """What is wrong in a sentence: the key (under `place`), its value, the nearest valid name; unknown keys first."""
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    *above, last = path = first["loc"]
+    where = ".".join(str(part) for part in (*([place] if place else []), *path) if part != KEY)
     if first["type"] == "extra_forbidden":
-        section: type[BaseModel] = Params
-        for part in first["loc"][:-1]:
-            annotation = section.model_fields[str(part)].annotation
-            assert isinstance(annotation, type)
-            assert issubclass(annotation, BaseModel)
-            section = annotation
-        hint = nearest(str(first["loc"][-1]), section.model_fields)
-        return f"unknown key '{where}'; {hint}"
-    return f"'{where}' is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
+        return f"unknown key '{where}'; {nearest(str(last), _keys_at(root, above))}"
+    if first["type"] == "missing":
+        return f"'{where}' is missing."
+    if last == KEY:
+        return f"'{where}' is no name: it begins with a letter, and has letters, digits, _ and - only."
+    return f"'{where}' is {_short(first['input'])}: {first['msg'][0].lower()}{first['msg'][1:]}."
+
+
+def _short(value: Any) -> str:
+    said = repr(value)
+    return said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
+
+
+def _keys_at(root: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """The keys of the section at a path; names of entries and tags of unions are parts of it, too."""
+    models = [root]
+    for part in path:
+        fields = [model.model_fields[str(part)] for model in models if part in model.model_fields]
+        tagged = [model for model in models if "kind" in model.model_fields and part in _tags(model)]
+        models = [model for field in fields for model in _models_in(field.annotation)] or tagged or models
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    return get_args(model.model_fields["kind"].annotation)

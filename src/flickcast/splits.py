@@ -76,6 +76,11 @@ def dealt(posts: pl.DataFrame, split: str) -> pl.DataFrame:
         folds = labelled.select("post_id", fold=user_folds(labelled["user_id"], max(count, 1), FOLD_SEED))
     else:
         folds = labelled.select("post_id", fold=random_folds(labelled["post_id"], FOLDS, FOLD_SEED))
+    if split == "user" and labelled["user_id"].n_unique() == 1:
+        raise UserError(
+            f"split user: all {labelled.height} labelled posts are of one user; it tests on users that were not learnt "
+            "from. Import or ingest posts of others, or choose another split."
+        )
     return _enough(folds, split)
 
 

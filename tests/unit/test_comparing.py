@@ -102,6 +102,32 @@ def test_finished_rows_are_kept_and_not_computed_again(own: Workspace, monkeypat
         rows_of(own, ["champion"], "user")
 
 
+def test_kept_runs_that_are_damaged_are_computed_again(own: Workspace) -> None:
+    """Each fold's in another way."""
+    first = rows_of(own, ["lightgbm"], "user")["lightgbm"]
+    contest = comparing.Contest(own, "user")
+    (row,) = contestants(own, ["lightgbm"], {}, references=False)
+    kept = [contest.folder(row) / f"0-{fold}.parquet" for fold in range(5)]
+    kept[0].with_suffix(".json").write_text('{"weights')
+    kept[1].unlink()
+    kept[2].write_bytes(kept[2].read_bytes()[:-20])
+    pl.read_parquet(kept[3]).head(3).write_parquet(kept[3])
+    pl.read_parquet(kept[4]).with_columns(prediction=pl.lit(float("nan"))).write_parquet(kept[4])
+    assert [fold for _, fold in contest.todo(row, 1)] == [0, 1, 2, 3, 4]
+    again = rows_of(own, ["lightgbm"], "user")["lightgbm"]
+    assert {name: again[name] for name in ("src", "mae", "note")} == {
+        name: first[name] for name in ("src", "mae", "note")
+    }
+    for text in (
+        "{}",
+        (told := kept[0].with_suffix(".json").read_text()).replace('"fit_seconds": ', '"fit_seconds": NaN'),
+    ):
+        kept[0].with_suffix(".json").write_text(text)
+        assert contest.todo(row, 1) == [(0, 0)]
+    kept[0].with_suffix(".json").write_text(told)
+    assert contest.todo(row, 1) == []
+
+
 @pytest.fixture
 def autogluon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What is there once AutoGluon's environment was made; not there yet."""
@@ -141,9 +167,10 @@ def test_the_same_comparison_in_another_folder_says_the_same(own: Workspace, mad
     assert first == second
 
 
-def test_a_recipe_that_fails_is_one_sentence_in_its_row(own: Workspace) -> None:
+def test_a_recipe_that_fails_is_one_sentence_in_its_row(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLICKCAST_AUTOGLUON_PYTHON", "/bin/false")
     (own.root / "recipes" / "champion.yaml").write_text("learners: {lightgbm: {}}\nfolds: 2\nrare_below: 2\n")
-    broken = {"broken": {"learners": {"lightgbm": {"num_leaves": 200_000_000}}}}
+    broken = {"broken": {"learners": {"autogluon": {}}}}
     rows = rows_of(own, ["champion"], extra=broken)
     assert rows["broken"]["mae"] is None
     assert "\n" not in rows["broken"]["note"]
@@ -156,7 +183,7 @@ def test_a_process_that_is_killed_is_one_sentence_in_its_row(own: Workspace, mon
     """As the system does where memory is short."""
     from flickcast.stages import row_process
 
-    program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    program = "import os, signal, tempfile; tempfile.mkdtemp(); os.kill(os.getpid(), signal.SIGKILL)"
     folder = own.root / "dies"
     folder.mkdir()
     (folder / "dying.py").write_text(program)
@@ -165,6 +192,8 @@ def test_a_process_that_is_killed_is_one_sentence_in_its_row(own: Workspace, mon
     monkeypatch.setattr(row_process.leash, "start", lambda module, *rest, **named: start("dying", *rest, **named))
     note = rows_of(own, ["lightgbm"])["lightgbm"]["note"]
     assert note == "Its process was ended by signal 9; out of memory, if that was 9."
+    assert list(own.state_folder.rglob("comparison/*/task.json"))
+    assert not list(own.state_folder.rglob("temporary")), "what a killed process had there is gone"
 
 
 def test_a_budget_leaves_learners_out_in_the_declared_order_and_says_so(own: Workspace) -> None:
@@ -259,7 +288,9 @@ def test_a_plan_says_what_each_row_takes_and_runs_none(own: Workspace) -> None:
     assert not list(own.state_folder.rglob("?-?.json"))
 
 
-def test_the_official_split_predicts_the_test_files_and_is_measured_by_given_answers(tmp_path: Path) -> None:
+def test_the_official_split_predicts_the_test_files_and_is_measured_by_given_answers(
+    tmp_path: Path, flickcast: Callable[..., Any]
+) -> None:
     ws = comparable(tmp_path / "workspace", corpus(tmp_path / "corpus", test_days=4))
     unlabelled = ws.read("posts").height - ws.read("labels").height
     told: list[Any] = []
@@ -271,6 +302,9 @@ def test_the_official_split_predicts_the_test_files_and_is_measured_by_given_ans
     assert told[-1][2]["lightgbm"].is_finite().all()
     from flickcast.stages import read_source
 
+    done = flickcast("compare", "-w", ws.root, "--split", "smpd", "--answers", tmp_path / "corpus", "--plan")
+    assert (done.code, done.out) == (2, "")
+    assert "holds no label of a post that is stored without one" in done.err
     answers = read_source("smpd-image", corpus(tmp_path / "answers")).imported_labels
     rows = rows_of(ws, ["lightgbm"], "smpd", answers=answers)
     truth = told[-1][2].join(answers, on="post_id", suffix="_true")
@@ -285,6 +319,9 @@ def test_the_official_split_predicts_the_test_files_and_is_measured_by_given_ans
         (["--recipes", "champoin"], "--recipes: there is no recipe 'champoin'; did you mean 'champion'?"),
         (["--budget", "40"], "'40' is no duration; write it as 40m, 1h30m or 90s."),
         (["--answers", "x"], "--answers goes with --split smpd only"),
+        (["--recipes", ","], "--recipes names none"),
+        (["--recipes", ""], "--recipes names none"),
+        (["--split", "smpd", "--plan", "--answers", "nowhere"], "nowhere"),
         (["--split", "smpd"], "without are stored; it learns from the former and predicts the latter"),
     ],
 )
@@ -359,6 +396,26 @@ def test_a_trial_that_passes_its_share_is_taken_at_its_word_so_far(
     assert set(found.learners) == {"catboost", "lightgbm", "small"}
     assert sum(found.learners.values()) == pytest.approx(found.fit)
     assert found.drop_first == ("catboost", "small")
+
+
+def test_short_rows_that_were_quick_promise_little_to_long_ones(own: Workspace) -> None:
+    schedule = comparing.Schedule(comparing.Contest(own, "user"), 1, 1000.0)
+    assert schedule.pace == pytest.approx(1)
+    schedule.paces.append((10.0, 80.0))
+    assert schedule.pace == pytest.approx((10 + 100) / (80 + 100))
+    schedule.paces.append((400.0, 100.0))
+    assert schedule.pace == pytest.approx(410 / 180), "what was slow is believed"
+
+
+def test_a_trial_does_without_learners_whose_time_is_known(own: Workspace, autogluon: Path) -> None:
+    autogluon.mkdir(parents=True)
+    whole = next(row for row in contestants(own, ["fame"], {}, False) if row.name == "fame")
+    schedule = comparing.Schedule(comparing.Contest(own, "time"), 1)
+    schedule.estimate([whole])
+    found = schedule.estimates["fame"]
+    assert (found.untried, found.learners["autogluon"]) == (("autogluon",), 600)
+    assert found.seconds(1, 1) > 600
+    assert found.drop_first[0] == "autogluon"
 
 
 def test_time_that_a_trial_did_not_need_goes_to_those_after_it(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

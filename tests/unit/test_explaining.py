@@ -1,6 +1,7 @@
 """`flickcast explain`: parts that add up, sentences, a picture; user text stays text."""
 
 import json
+import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import replace
@@ -139,6 +140,22 @@ def test_the_command_tells_and_draws(trained: Workspace, flickcast: Callable[...
     assert done.out.startswith(f"Post {TESTED} ")
     assert (trained.root / "reports" / "explain" / f"{TESTED}.svg").is_file()
     assert f"{TESTED}.svg" in done.err
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "reports", "nowhere/x.svg", "/dev/null", "pipe.svg"])
+def test_the_picture_replaces_nothing_but_a_picture(
+    trained: Workspace, flickcast: Callable[..., Any], name: str
+) -> None:
+    os.mkfifo(trained.root / "pipe.svg")
+    try:
+        before = (trained.root / "params.yaml").read_bytes()
+        done = flickcast("explain", TESTED, "-w", trained.root, "--out", trained.root / name)
+        assert (done.code, done.out) == (2, "")
+        assert "name a file that ends in .svg" in done.err
+        assert (trained.root / "params.yaml").read_bytes() == before
+        assert (trained.root / "pipe.svg").is_fifo()
+    finally:
+        (trained.root / "pipe.svg").unlink()
 
 
 def test_json_holds_all_parts(trained: Workspace, flickcast: Callable[..., Any]) -> None:

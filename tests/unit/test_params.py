@@ -38,15 +38,21 @@ def test_an_unknown_key_is_named_with_its_nearest(tmp_path: Path) -> None:
         ("ingest: {calls_per_second: 1.0e-9}", "'ingest.calls_per_second' is 1e-09"),
         ("ingest: {sampling: {users: ['']}}", "'ingest.sampling.users.0' is ''"),
         ("ingest: {sampling: {users: [' ']}}", "'ingest.sampling.users.0' is ' '"),
-        ('ingest: {sampling: {users: ["\\uD800"]}}', "'ingest.sampling.users.0' is '.ud800'"),
+        ('ingest: {sampling: {users: ["\\uD800"]}}', "'ingest.sampling.users.0' is '\\ud800'"),
         ("images: {keep_days: 1000000000}", "'images.keep_days' is 1000000000"),
         ("a: [", "line 1 is not valid YAML"),
+        (
+            "seed: 1\nlabel: {maturity_days: 3, maturity_days: 4}",
+            "line 2 is not valid YAML ('maturity_days' is there twice)",
+        ),
+        ("ingest: {calls_per_second: .inf}", "'ingest.calls_per_second' is inf"),
         ("- 1", "must hold keys"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_place(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(UserError, match=said.replace("[", r"\[")):
+    with pytest.raises(UserError) as raised:
         read_params(written(tmp_path, text))
+    assert said in str(raised.value)
 
 
 def test_the_night_is_a_date_or_none(tmp_path: Path) -> None:

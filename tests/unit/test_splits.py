@@ -100,5 +100,5 @@ def test_a_wrong_split_is_answered_with_the_nearest() -> None:
 
 
 def test_one_user_alone_cannot_be_split_by_user() -> None:
-    with pytest.raises(UserError, match="too few"):
+    with pytest.raises(UserError, match="are of one user"):
         dealt(dealable(users=1), "user")

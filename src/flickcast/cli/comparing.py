@@ -3,7 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from flickcast.cli.options import HERE, JsonOption, WorkspaceOption, notes, show
 from flickcast.errors import UserError, nearest
 from flickcast.splits import PROTOCOLS
 from flickcast.workspace import Workspace
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FOLDER = "comparison"
 
@@ -46,36 +49,39 @@ def compare(
     if answers is not None and split != "smpd":
         raise UserError("--answers goes with --split smpd only: other splits test on posts whose labels are stored.")
     names = [name.strip() for name in (recipes or "").split(",") if name.strip()]
+    if recipes is not None and not names:
+        raise UserError("--recipes names none; write e.g. champion,fame, or leave it out for all.")
     limit = None if budget is None else seconds_in(budget)
     ws = Workspace(workspace)
     with working_in(ws.root), ws.night_lock(), ws.lock("flickcast compare"), ws.naming_damage():
+        options: dict[str, Any] = {"seeds": seeds, "budget_seconds": limit, "references": references}
+        options["answers"] = None if answers is None else _labels_in(ws, answers)
         if plan:
-            _show_plan(
-                plan_of_comparison(ws, names, split, seeds=seeds, budget_seconds=limit, references=references), as_json
-            )
-            return
-        options = {"seeds": seeds, "budget_seconds": limit, "references": references}
-        _compare(ws, names, split, answers, as_json, options)
+            _show_plan(plan_of_comparison(ws, names, split, **options), as_json)
+        else:
+            _compare(ws, names, split, as_json, options)
 
 
-def _compare(
-    ws: Workspace, names: list[str], split: str, answers: Path | None, as_json: bool, options: dict[str, Any]
-) -> None:
-    from flickcast.comparison.text import markdown
+def _labels_in(ws: Workspace, folder: Path) -> "pl.DataFrame":
+    """post_id and popularity of official files, for posts that have no label here. UserError where there is none."""
+    import polars as pl
+
     from flickcast.stages import read_source
-    from flickcast.stages.comparing import compare_recipes, write_comparison
 
     kind = ws.read("posts", ("source",))["source"].unique().sort().to_list() or ["smpd-image"]
-    known = None if answers is None else read_source(kind[0], answers).imported_labels
-    result = compare_recipes(
-        ws,
-        names,
-        split,
-        **options,
-        answers=known,
-        shown=partial(write_comparison, ws.root / FOLDER),
-    )
-    typer.echo(json.dumps(result.as_json(), indent=1) if as_json else markdown(result))
+    found = read_source(kind[0], folder).imported_labels.select("post_id", pl.col("popularity").cast(pl.Float64))
+    asked = ws.read("posts", ("post_id",)).join(ws.read("labels", ("post_id",)), on="post_id", how="anti")
+    if found.drop_nulls().drop_nans().join(asked, on="post_id", how="semi").is_empty():
+        raise UserError(f"--answers {folder} holds no label of a post that is stored without one.")
+    return found
+
+
+def _compare(ws: Workspace, names: list[str], split: str, as_json: bool, options: dict[str, Any]) -> None:
+    from flickcast.comparison.text import markdown
+    from flickcast.stages.comparing import compare_recipes, write_comparison
+
+    result = compare_recipes(ws, names, split, **options, shown=partial(write_comparison, ws.root / FOLDER))
+    typer.echo(json.dumps(result.as_json(), indent=1, allow_nan=False) if as_json else markdown(result))
 
 
 def _show_plan(found: dict[str, Any], as_json: bool) -> None:

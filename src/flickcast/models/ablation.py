@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from flickcast.errors import UserError, nearest
+from flickcast.models.ensemble_settings import without_learners
 from flickcast.models.reductions import ReductionSettings
 from flickcast.models.themes import THEMES, of_column, of_input, of_reduction
 
@@ -44,8 +45,13 @@ def without(names: str, content: Mapping[str, Any], manifest: Manifest, vectors:
     UserError with the nearest name for one that this recipe does not have.
     """
     reduced = Reduced(dict(content), manifest)
-    for name in names.split(TOGETHER):
+    wanted = [name.strip() for name in names.split(TOGETHER)]
+    if not all(wanted) or len(set(wanted)) < len(wanted):
+        raise UserError(f"--without '{names}': name a part, or several with a plus sign, each once.")
+    for name in wanted:
         known = parts(reduced, vectors)
+        if name not in known and name in parts(Reduced(dict(content), manifest), vectors):
+            raise UserError(f"--without {names}: '{name}' cannot go as well: it is the last of them, or went before.")
         if name not in known:
             raise UserError(f"--without {name}: the recipe has no such part here; {nearest(name, known)}")
         reduced = known[name](reduced)
@@ -133,14 +139,7 @@ def _reduction(name: str) -> Callable[[Reduced], Reduced]:
 
 
 def _learner(name: str) -> Callable[[Reduced], Reduced]:
-    def take(of: Reduced) -> Reduced:
-        content = dict(of.content)
-        for key in ("learners", "weights"):
-            if name in content.get(key, {}):
-                content[key] = {other: value for other, value in content[key].items() if other != name}
-        return replace(of, content=content)
-
-    return take
+    return lambda of: replace(of, content=without_learners(of.content, [name]))
 
 
 def _step(key: str) -> Callable[[Reduced], Reduced]:

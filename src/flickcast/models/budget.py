@@ -24,6 +24,7 @@ class Estimate:
     drop_first: Sequence[str] = ()  # what may be left out, in this order
     src_after: Sequence[float] = ()  # in the small fit: of all learners, then without the first, the first two, ...
     trial_rows: int = 0
+    untried: Sequence[str] = ()  # that had no part in the small fit, as their time is known
     dropped: int = 0  # how many of drop_first are left out
 
     @classmethod
@@ -37,7 +38,8 @@ class Estimate:
     ) -> "Estimate":
         """From a small timed fit that took `wall` seconds in all; a fit's time grows with its rows.
 
-        That of a learner only up to its `most_rows`; one with a time limit of its own takes these `fixed` seconds.
+        That of a learner only up to its `most_rows`; one with a time limit of its own takes these `fixed` seconds,
+        and has no part in the small fit.
         """
         rows = max(probe["rows"], 1)
         scale = probe["of"] / rows
@@ -47,8 +49,9 @@ class Estimate:
         start = max(0.0, wall - probe["reading"] - probe["seconds"])
         named = tuple(name for name in drop_first if name in learners)[: max(0, len(learners) - 1)]
         other = max(0.0, probe["seconds"] - sum(probe["learners"].values())) * scale
-        fit, after = other + sum(learners.values()), tuple(probe["src_after"])
-        return cls(start, probe["reading"], fit, learners, named, after, probe["rows"])
+        untried = tuple(fixed or ())
+        after = () if untried else tuple(probe["src_after"])
+        return cls(start, probe["reading"], other + sum(learners.values()), learners, named, after, rows, untried)
 
     def seconds(self, folds: int, seeds: int) -> float:
         """Of the whole row."""
@@ -66,7 +69,8 @@ class Estimate:
             return ""
         words = f"Left out for time: {', '.join(self.left_out)}"
         if len(self.src_after) <= self.dropped:
-            return f"{words}; what that cost is not known, as its trial fit was stopped."
+            why = f"did without {', '.join(self.untried)}" if self.untried else "was stopped"
+            return f"{words}; what that cost is not known, as its trial fit {why}."
         before, after = self.src_after[0], self.src_after[self.dropped]
         them = "them" if self.dropped > 1 else "it"
         trial = f"in a trial fit of {self.trial_rows} posts SRC went from {before:.3f} to {after:.3f} without {them}."

@@ -15,9 +15,9 @@ from flickcast.models.classes import class_groups, class_values
 from flickcast.models.coding import MISSING_CODE, codes_of, frequent, numbers_of, side_by_side
 from flickcast.models.reductions import REDUCTIONS, Arrays, Matrix, Reduction, ReductionSettings, Training, apart_of
 from flickcast.models.reductions.owners import NO_SALT, salt_of
-from flickcast.models.reductions.vectors import scattered, vectors_in
+from flickcast.models.reductions.vectors import holds_vectors, scattered, vectors_in
 from flickcast.models.threads import ROWS_PER_THREAD
-from flickcast.params import Section
+from flickcast.params import Name, Section
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ class PreparationSettings(Section):
         {}, description="encoder to encoder: read in its place where no training post has its vectors, in one place"
     )
     texts: list[Literal["words", "title"]] = Field([], description="read as text")
-    reductions: dict[str, ReductionSettings] = Field({})
+    reductions: dict[Name, ReductionSettings] = Field({})
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ class Preparation:
         row its own.
         """
         wanted = {name: entry for name, entry in manifest.items() if _is_wanted(name, entry, settings)}
-        numbers, categories = _groups(wanted, "number"), _groups(wanted, "category")
+        as_numbers = {name: entry for name, entry in wanted.items() if name not in settings.classes}
+        numbers, categories = _groups(as_numbers, "number"), _groups(wanted, "category")
         categories = _by_name(categories | class_groups(training.rows, settings.classes, manifest))
         instead = _stand_ins(training.rows, settings)
         training = replace(training, manifest=wanted)
@@ -259,8 +260,8 @@ def _read_by(part: Any, instead: Mapping[str, str]) -> Any:
 
 
 def _width(rows: pl.DataFrame, name: str) -> int:
-    """Of the widest vector; 0 where no row has one."""
-    return int(rows[name].list.len().max() or 0) if name in rows.columns else 0  # type: ignore[arg-type]
+    """Of the widest vector; 0 where no row has one, or the column is none of vectors."""
+    return int(rows[name].list.len().max() or 0) if holds_vectors(rows, name) else 0  # type: ignore[arg-type]
 
 
 def _texts(rows: pl.DataFrame, name: str) -> list[str]:

@@ -6,13 +6,12 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
 
 from flickcast.errors import LeftOutError, UserError
 from flickcast.metrics import measures
 from flickcast.models.calibration import Calibration
 from flickcast.models.design import Manifest, Preparation
-from flickcast.models.ensemble_settings import EnsembleSettings, kind_of, settings_of
+from flickcast.models.ensemble_settings import EnsembleSettings, checked, kind_of
 from flickcast.models.folds import (
     MIN_USERS,
     Fitted,
@@ -58,12 +57,9 @@ class Ensemble:
     def from_yaml(cls, content: Mapping[str, Any], name: str, seed: int, threads: int) -> Self:
         """The recipe with the numbers of its YAML; UserError names a wrong one."""
         try:
-            settings = cls.settings_type.model_validate(content)
-            learners = {key: settings_of(key, value) for key, value in sorted(settings.learners.items())}
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"recipes/{name}.yaml: '{where}': {first['msg']}.") from None
+            settings, learners = checked(content, cls.settings_type)
+        except UserError as error:
+            raise UserError(f"recipes/{name}.yaml: {error}") from None
         return cls(name, settings, learners, seed, threads)
 
     @property

@@ -111,13 +111,13 @@ class Model:
 
     def save(self, folder: Path) -> None:
         """Write the files, then model.json with their sha256; files of an earlier model are removed."""
+        description = self._description()
         for file, content in self.files.items():
             publish(folder / file, content)
-        description = self._description()
         trust(description.sha256)
         publish_json(folder / "model.json", description.model_dump(mode="json"))
         for path in folder.iterdir():
-            if path.name not in self.files and path.name not in {"model.json", ".gitignore"}:
+            if path.is_file() and path.name not in {*self.files, "model.json", ".gitignore"}:
                 path.unlink()
 
     @classmethod

@@ -25,6 +25,7 @@ Shown = Callable[[Comparison, pl.DataFrame, pl.DataFrame], None]
 TRIAL_SHARE, TRIAL_ROWS = 0.1, 250  # of the training rows, for a small timed fit; at least so many
 TRIALS = 0.2  # of the budget, for all of these fits together
 RESERVE, RESERVE_SECONDS = 0.03, 5.0  # of the budget, for what follows the last row; at least so many seconds
+PROMISE = 0.1  # of the budget: rows that were quicker than estimated must have been so for far longer to be believed
 LENT = 0.5  # a row that is slower than estimated may use this share of the time that the rows after it need
 
 
@@ -158,22 +159,29 @@ class Schedule:
         """No estimate where the small fit fails: the row itself will say why."""
         training = self.contest.folds.filter(pl.col("fold").ne_missing(self.contest.numbers[0])).height
         sample, trial = max(TRIAL_ROWS, round(TRIAL_SHARE * training)), _Trial()
-        self._run(row, [], limit, trial.hear, sample)
+        tried = row.without(list(row.fixed_seconds))
+        self._run(tried, [], limit, trial.hear, sample)
         taken = time.monotonic() - trial.began
         found = trial.told
         if found is None and limit is not None and taken >= limit:
-            names = list((row.recipe or {}).get("learners", []))
+            names = list((tried.recipe or {}).get("learners", []))
             found = trial.stopped(names, {"rows": min(sample, training), "of": training, "reading": 0.0}, taken)
         if found is not None:
             drop_first = (row.recipe or {}).get("drop_first", [])
             most_rows = {} if self.contest.ws.params.train.full else row.most_rows
             self.estimates[row.name] = Estimate.of(found, taken, drop_first, most_rows, row.fixed_seconds)
 
-    def plan(self, rows: Sequence[Contestant]) -> Plan:
-        """How the rows fit into what is left, if they stay as quick or slow as the rows before them were."""
+    @property
+    def pace(self) -> float:
+        """How many times as long as estimated rows take: as those before; quick short ones tell little of long ones."""
         taken, expected = (sum(parts) for parts in zip((1e-9, 1e-9), *self.paces, strict=True))
+        doubt = 0.0 if taken > expected else PROMISE * (self.budget or 0.0)
+        return (taken + doubt) / (expected + doubt)
+
+    def plan(self, rows: Sequence[Contestant]) -> Plan:
+        """How the rows fit into what is left, in the seconds of their estimates."""
         there = {row.name: self.estimates[row.name] for row in rows if row.name in self.estimates}
-        return planned(there, len(self.contest.numbers), self.seeds, self.left * expected / taken)
+        return planned(there, len(self.contest.numbers), self.seeds, self.left / self.pace)
 
     def judged(self, row: Contestant, after: Sequence[Contestant], advance: Callable[[int], None]) -> Entry:
         """The row, of kept runs and of those that were still to be done, as far as there is time."""
@@ -194,7 +202,7 @@ class Schedule:
         fewer = row.without(own.left_out) if own else row
         todo = self.contest.todo(fewer, plan.seeds)
         expected = own.seconds(folds, plan.seeds) if own else 0.0
-        limit = None if self.budget is None else max(self.left - LENT * (plan.seconds - expected), 1.0)
+        limit = None if self.budget is None else max(self.left - LENT * self.pace * (plan.seconds - expected), 1.0)
         watch = _Watch(fewer, len(todo), limit, expected, advance, bool(own and own.dropped < len(own.drop_first)))
         problem = self._run(fewer, todo, limit, watch.hear)
         if own and not problem:

@@ -128,15 +128,18 @@ class Contest:
         return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
     def todo(self, row: Contestant, seeds: int) -> list[tuple[int, int]]:
-        """Seed and fold of each run that is not kept yet."""
+        """Seed and fold of each run that is not kept yet, or is damaged."""
         folder = self.folder(row)
         every = [(seed, number) for seed in range(seeds) for number in self.numbers]
-        return [one for one in every if not (folder / f"{one[0]}-{one[1]}.json").is_file()]
+        return [(seed, number) for seed, number in every if self._kept(folder, seed, number) is None]
+
+    def _kept(self, folder: Path, seed: int, number: int) -> Run | None:
+        return kept(folder, seed, number, len(self.labels[number]))
 
     def entry(self, row: Contestant, seeds: int, notes: Sequence[str] = ()) -> Entry:
         """A row of the seeds that are whole: one that lacks a fold tells of other posts than the rest."""
         folder = self.folder(row)
-        by_seed = [[kept(folder, seed, number) for number in self.numbers] for seed in range(seeds)]
+        by_seed = [[self._kept(folder, seed, number) for number in self.numbers] for seed in range(seeds)]
         whole = [run for runs in by_seed if None not in runs for run in runs if run is not None]
         some = sum(run is not None for runs in by_seed for run in runs)
         more = [f"{some} of {seeds * len(self.numbers)} runs are done and kept."] if some > len(whole) else []
@@ -156,7 +159,8 @@ class Contest:
             "pseudo-labels may go to them.",
         ]
         if self.split == "smpd" and self.tested["popularity"].null_count():
-            found.append("Test posts without a known label have no part in the measures; --answers gives labels.")
+            more = "; --answers gives labels" if self.answers is None else ""
+            found.append(f"Test posts without a known label have no part in the measures{more}.")
         return [*found, *left_out(feature_manifest(self.ws), params.groups)]
 
     def predictions(self, entries: Sequence[Entry]) -> pl.DataFrame:

@@ -66,8 +66,9 @@ class Contestant:
         """The same recipe with fewer learners."""
         if not gone or self.recipe is None:
             return self
-        learners = {name: value for name, value in self.recipe["learners"].items() if name not in gone}
-        fewer = replace(self, recipe={**self.recipe, "learners": learners})
+        from flickcast.models.ensemble_settings import without_learners
+
+        fewer = replace(self, recipe=without_learners(self.recipe, gone))
         return replace(fewer, fits=fewer.steps(0, 1).fits) if self.kind == "recipe" else fewer
 
 

@@ -65,8 +65,8 @@ def keep_picture(ws: Workspace, told: Explanation, out: Path | None = None) -> P
     """Write the picture to reports/explain/POST_ID.svg, or where asked; where it is."""
     name = told.post_id if SAFE.fullmatch(told.post_id) else hashlib.sha256(told.post_id.encode()).hexdigest()[:16]
     path = out or ws.root / FOLDER / f"{name}.svg"
-    if path.is_dir() or (out is not None and not out.resolve().parent.is_dir()):
-        raise UserError(f"--out {path}: name a file in a folder that is there, e.g. {name}.svg.")
+    if path.suffix != ".svg" or (path.exists() and not path.is_file()) or (out and not out.resolve().parent.is_dir()):
+        raise UserError(f"--out {path}: name a file that ends in .svg, in a folder that is there, e.g. {name}.svg.")
     publish(path, svg(told).encode())
     return path
 

@@ -15,10 +15,11 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from flickcast.comparison import Run
-from flickcast.errors import FlickcastError
+from flickcast.errors import FlickcastError, UserError
+from flickcast.params import Section
 from flickcast.stages.contestants import Contestant
 from flickcast.stages.fold_rows import FoldRows, fold_rows
 from flickcast.tables import publish_json, publish_parquet
@@ -208,22 +209,40 @@ def _steps(ws: Workspace, task: Task, seed: int) -> Any:
     return steps.in_full() if ws.params.train.full else steps
 
 
+class Told(Section):
+    """What is kept of a run beside its predictions."""
+
+    weights: dict[str, float]
+    notes: list[str]
+    fit_seconds: float
+    predict_seconds: float
+    peak_bytes: int
+
+
 def keep(folder: Path, run: Run) -> None:
-    """Store a run; its JSON comes last, so that a run with one is whole. No ids: the order of the posts tells them."""
+    """Store a run; its JSON comes last, so that a run with one is whole. No ids: the order of the posts tells them.
+
+    UserError where a prediction is no finite number.
+    """
+    if not np.isfinite(run.prediction).all():
+        raise UserError("it predicted something that is no finite number.")
     columns = {PREDICTION: run.prediction, **{f"{WITHOUT}{name}": values for name, values in run.without.items()}}
     publish_parquet(folder / f"{run.seed}-{run.fold}.parquet", pl.DataFrame(columns))
-    costs = {name: getattr(run, name) for name in ("fit_seconds", "predict_seconds", "peak_bytes")}
-    facts = {"weights": dict(run.weights), "notes": list(run.notes), **costs}
-    publish_json(folder / f"{run.seed}-{run.fold}.json", facts)
+    told = Told(**{name: getattr(run, name) for name in Told.model_fields})
+    publish_json(folder / f"{run.seed}-{run.fold}.json", told.model_dump(mode="json"))
 
 
-def kept(folder: Path, seed: int, fold: int) -> Run | None:
-    """A run that was stored; None where it was not finished."""
+def kept(folder: Path, seed: int, fold: int, posts: int) -> Run | None:
+    """A run that was stored, of so many posts; None where it was not finished, or is not as it was stored."""
     path = folder / f"{seed}-{fold}.json"
-    if not path.is_file():
+    try:
+        facts = Told.model_validate_json(path.read_bytes()).model_dump()
+        columns = pl.read_parquet(path.with_suffix(".parquet")).cast(pl.Float64)
+    except (OSError, ValidationError, pl.exceptions.PolarsError):
         return None
-    facts = json.loads(path.read_text())
-    columns = pl.read_parquet(path.with_suffix(".parquet"))
+    whole = columns.height == posts and PREDICTION in columns.columns
+    if not whole or not all(values.is_finite().all() for values in columns):
+        return None
     without = {name.removeprefix(WITHOUT): columns[name].to_numpy() for name in columns.columns if name != PREDICTION}
     return Run(fold, seed, columns[PREDICTION].to_numpy(), without, **facts)
 

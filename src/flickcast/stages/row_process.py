@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +24,29 @@ def run_task(task: Task, limit: float | None, tell: Callable[[Json], None]) -> s
     `tell` is given each message. The process and all that it started end with this one, whatever ends this one.
     """
     publish(task.folder / "task.json", task.model_dump_json().encode())  # in the order of the YAML, which can matter
-    child = leash.start(
-        "flickcast.stages.judging",
-        [str(task.folder / "task.json")],
-        cwd=Path(task.root),
-        environment=os.environ,
-        output=subprocess.PIPE,
-    )
-    problem, output = _followed(child, limit, tell)
+    with _emptied(task.folder / "temporary") as temporary:
+        child = leash.start(
+            "flickcast.stages.judging",
+            [str(task.folder / "task.json")],
+            cwd=Path(task.root),
+            environment={**os.environ, "TMPDIR": str(temporary)},
+            output=subprocess.PIPE,
+        )
+        problem, output = _followed(child, limit, tell)
     if problem:
         publish(task.folder / "output.txt", "".join(output).encode())
     return problem
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """For what a process leaves that is killed, as AutoGluon's models; gone afterwards, or before the next one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder.absolute()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _followed(

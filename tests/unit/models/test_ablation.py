@@ -10,6 +10,7 @@ from reducible import settings
 from flickcast.errors import UserError
 from flickcast.models import recipe_of
 from flickcast.models.ablation import Reduced, only, parts, without
+from flickcast.models.ensemble_settings import without_learners
 from flickcast.models.reductions import REDUCTIONS
 from flickcast.models.themes import THEMES, of_reduction
 from flickcast.params import read_yaml
@@ -110,6 +111,8 @@ def test_every_kind_of_reduction_tells_of_a_theme() -> None:
 def test_a_learner_goes_with_its_weight() -> None:
     assert cut("catboost").content["learners"] == {"lightgbm": {}}
     assert cut("catboost").content["weights"] == {"lightgbm": 0.4}
+    named = without_learners({"learners": {"a": {}, "b": {}}, "drop_first": ["a", "b"], "at_night": {"a": 9}}, ["a"])
+    assert named == {"learners": {"b": {}}, "drop_first": ["b"], "at_night": {}}
 
 
 def test_steps_are_switched_off() -> None:
@@ -136,8 +139,14 @@ def test_a_part_that_the_recipe_does_not_have_is_not_offered() -> None:
 
 
 def test_the_last_learner_cannot_go() -> None:
-    with pytest.raises(UserError, match="no such part"):
+    with pytest.raises(UserError, match="'lightgbm' cannot go as well: it is the last"):
         cut("catboost+lightgbm")
+
+
+@pytest.mark.parametrize("names", ["", "+", "user+", "user+user"])
+def test_a_part_is_named_once(names: str) -> None:
+    with pytest.raises(UserError, match="each once"):
+        cut(names)
 
 
 def test_only_a_theme_is_the_opposite() -> None:

@@ -1,5 +1,7 @@
 """What fits into a time limit, and in which order things are left out."""
 
+from dataclasses import replace
+
 import pytest
 
 from flickcast.errors import UserError
@@ -57,11 +59,13 @@ def test_a_recipe_keeps_a_learner_whatever_it_declares() -> None:
 
 
 def test_what_does_not_grow_with_the_rows_is_not_scaled() -> None:
-    probe = {"rows": 10, "of": 100, "reading": 0.0, "seconds": 9.0, "learners": {"a": 1.0, "b": 2.0, "c": 5.0}}
+    probe = {"rows": 10, "of": 100, "reading": 0.0, "seconds": 4.0, "learners": {"a": 1.0, "b": 2.0}}
     most, fixed = {"b": 20}, {"c": 60.0}
-    one = Estimate.of(probe | {"src_after": []}, 9.0, [], most, fixed)
+    one = Estimate.of(probe | {"src_after": [0.5, 0.4]}, 4.0, ["c", "a"], most, fixed)
     assert one.learners == {"a": 10.0, "b": 4.0, "c": 60.0}
     assert one.fit == 10.0 + 10.0 + 4.0 + 60.0, "what is prepared grows with the rows, too"
+    dropped = replace(one, dropped=1)
+    assert dropped.cost() == "Left out for time: c; what that cost is not known, as its trial fit did without c."
 
 
 def test_what_is_left_out_is_said_with_its_cost() -> None:

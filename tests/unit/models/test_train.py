@@ -176,14 +176,46 @@ def test_progress_counts_every_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fold": 3}, "champion.yaml: 'fold'"),
-        ({"learners": {"lightgbm": {"leaves": 3}}}, "'leaves'"),
-        ({"learners": {"lightgmb": {}}}, "did you mean 'lightgbm'"),
+        ({"fold": 3}, "champion.yaml: unknown key 'fold'; did you mean 'folds'"),
+        (
+            {"learners": {"lightgbm": {"leaves": 3}}},
+            "unknown key 'learners.lightgbm.leaves'; did you mean 'num_leaves'",
+        ),
+        ({"learners": {"own": {"learner": "lightgmb"}}}, "champion.yaml: 'learners.own': .*did you mean 'lightgbm'"),
+        ({"learners": {"lightgbm": {"learning_rate": -1}}}, "'learners.lightgbm.learning_rate' is -1: "),
+        ({"learners": {"lightgbm": {"num_leaves": 10_000_000}}}, "'learners.lightgbm.num_leaves' is 10000000"),
+        ({"learners": {"lightgbm": {"lambda_l2": float("inf")}}}, "'learners.lightgbm.lambda_l2' is inf"),
+        ({"learners": {"/../../evil": {"learner": "lightgbm"}}}, "'learners./../../evil' is no name"),
+        ({"learners": {"a b|<x>": {"learner": "lightgbm"}}}, "is no name"),
+        ({"reductions": {'a b["{},:': {"kind": "words", "column": "words"}}}, "is no name"),
+        ({"reductions": {"x": {"kind": "words", "column": "words", "dimension": 3}}}, "did you mean 'dimensions'"),
+        ({"reductions": {"x": {"kind": "mixed_model", "penalty": float("inf")}}}, "penalty' is inf"),
+        ({"reductions": {"x": {"kind": "words", "column": "words"}}}, "'reductions.x.words.dimensions' is missing."),
+        ({"at_night": {"lightgbm": 1}}, "'at_night.lightgbm' is 1"),
+        ({"at_night": {"ligthgbm": 99}}, "'at_night' names 'ligthgbm', .*did you mean 'lightgbm'"),
+        ({"drop_first": ["catbost"]}, "'drop_first' names 'catbost', .*did you mean 'catboost'"),
+        ({"weights": {"lightgbm": 1, "nope": 3}}, "'weights' names 'nope'"),
+        ({"weights": {"lightgbm": -1, "catboost": 3}}, "'weights.lightgbm' is -1"),
+        ({"weights": {"lightgbm": float("nan")}}, "'weights.lightgbm' is nan"),
+        ({"folds_by": "newest", "held": 0.999999}, "'held' is 0.999999"),
     ],
 )
 def test_wrong_recipe_names_the_key(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         models.fits({**SMALL, **change}, TrainParams())
+
+
+def test_columns_that_hold_no_vectors_are_left_out_and_said(tmp_path: Path) -> None:
+    reductions = {column: {"kind": "vectors", "column": column, "dimensions": 2} for column in ("words", "user_id")}
+    metrics = train(tmp_path, recipe={**SMALL, "vectors": ["title"], "reductions": reductions})
+    assert metrics["final"]["left_out"] == {"vectors": ["title"], "reductions": ["user_id", "words"]}
+
+
+def test_a_number_that_is_a_class_is_no_number_as_well(tmp_path: Path) -> None:
+    train(tmp_path, recipe={**SMALL, "classes": ["followers", "followers"]})
+    preparation = models.load(tmp_path / "final").members[0].preparation
+    assert "followers" in preparation.category_groups
+    assert "followers" not in preparation.number_groups
 
 
 def test_unknown_recipe_names_the_nearest() -> None:

@@ -26,12 +26,12 @@ class LightGBMSettings(Section):
     patience: int = Field(40, ge=1, description="rounds without a better validation score before it stops")
     learning_rate: float = Field(0.05, gt=0, le=1)
     max_depth: int = Field(-1, ge=-1, description="-1: no limit")
-    num_leaves: int = Field(15, ge=2)
+    num_leaves: int = Field(15, ge=2, le=131_072)
     min_child_samples: int = Field(20, ge=1)
     feature_fraction: float = Field(0.5, gt=0, le=1)
     bagging_fraction: float = Field(0.8, gt=0, le=1)
     lambda_l2: float = Field(5.0, ge=0)
-    max_bin: int = Field(255, ge=2)
+    max_bin: int = Field(255, ge=2, le=65_535)
 
 
 @dataclass(frozen=True)

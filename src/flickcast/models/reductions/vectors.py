@@ -62,9 +62,15 @@ class Vectors:
         return cls(name, facts["column"], arrays["mean"], arrays["components"])
 
 
+def holds_vectors(rows: pl.DataFrame, column: str) -> bool:
+    """Whether there is such a column, and it holds lists of numbers: not tags, nor a title."""
+    kind = rows.schema.get(column)
+    return isinstance(kind, pl.List) and kind.inner.is_numeric()
+
+
 def vectors_in(rows: pl.DataFrame, column: str, width: int | None = None) -> tuple[NDArray[np.bool_], Matrix]:
     """Which rows have a finite vector of this width (None: of the widest), and those vectors (n, width)."""
-    if column not in rows.columns:
+    if not holds_vectors(rows, column):
         return np.zeros(rows.height, bool), np.empty((0, width or 0), np.float32)
     lengths = rows[column].list.len().fill_null(0)
     wanted = int(width or lengths.max() or 0)  # type: ignore[arg-type]
