@@ -174,7 +174,7 @@ class Schedule:
     @property
     def pace(self) -> float:
         """How many times as long as estimated rows take: as those before; quick short ones tell little of long ones."""
-        taken, expected = (sum(parts) for parts in zip((1e-9, 1e-9), *self.paces, strict=True))
+        taken, expected = (sum(parts, 1e-9) for parts in zip((0.0, 0.0), *self.paces, strict=True))
         doubt = 0.0 if taken > expected else PROMISE * (self.budget or 0.0)
         return (taken + doubt) / (expected + doubt)
 
