@@ -119,7 +119,7 @@ def simulated_workspace(root: Path, posts: int) -> None:
 def compare(ws: Workspace, split: str, given: argparse.Namespace) -> tuple[Comparison, Predictions]:
     """Every row, and what each said of the tested posts. FAME's five fits of AutoGluon have its seconds together."""
     if given.autogluon_seconds:
-        limit = {"learners.autogluon.time_limit": str(given.autogluon_seconds / 5)}
+        limit = {"learners.autogluon.time_limit": str(max(given.autogluon_seconds / 5, 10))}
         set_params(ws.root / "recipes" / "fame.yaml", limit)
     extra = {AUTOGLUON: {"time_limit": given.autogluon_seconds}} if given.autogluon_seconds else {}
     seen: list[Predictions] = []
@@ -210,7 +210,9 @@ def main() -> None:
     parser.add_argument("--protocols", default=",".join(PROTOCOLS), help="of the real posts: time, user, random")
     parser.add_argument("--simulated", type=int, nargs="?", const=SIMULATED, help="posts of the simulated corpus")
     parser.add_argument("--large", type=int, nargs="?", const=LARGE, help="labelled posts to train the champion on")
-    parser.add_argument("--autogluon-seconds", type=float, default=600.0, help="a fold, FAME's too; 0: without it")
+    parser.add_argument(
+        "--autogluon-seconds", type=float, default=600.0, help="of a fold, FAME's too; 0: no row of its own"
+    )
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="these recipes, with commas")
     parser.add_argument("--dry", action="store_true", help="print the tables, leave the page as it is")
     parser.add_argument("--keep", action="store_true", help="leave workspaces and finished rows where they are")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from flickcast.errors import UserError, nearest
 
 MOST_DAYS = 36_500
+MERGE = "tag:yaml.org,2002:merge"
 KEY, LONGEST = "[key]", 80  # pydantic's mark of a key that is wrong itself; characters of a wrong value that are shown
 FIRST_NIGHT, LAST_NIGHT = date(1980, 1, 1), date(2899, 12, 31)  # times before and after them can be reckoned with, too
 Age = Annotated[int, Field(ge=0, le=MOST_DAYS)]
@@ -246,12 +247,14 @@ def night_of(text: str, where: str = "--date is") -> date:
 class _OnceEach(yaml.SafeLoader):
     """PyYAML's safe loader, which takes the last of two equal keys in silence; this one refuses them."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        named = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-        for place, (key, _) in enumerate(node.value):
-            if isinstance(key, yaml.ScalarNode) and key.value in named[:place]:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is there twice", key.start_mark)
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node, seen = super().compose_mapping_node(anchor), set[tuple[str, str]]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+                if (key.tag, key.value) in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is there twice", key.start_mark)
+                seen.add((key.tag, key.value))
+        return node
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -260,7 +263,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)  # noqa: S506
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Make a workspace with `flickcast init {path.parent}`.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         why = getattr(error, "problem", None) if isinstance(error, yaml.constructor.ConstructorError) else None
@@ -283,7 +286,7 @@ def first_problem(error: ValidationError, root: type[BaseModel], place: str = ""
     if first["type"] == "missing":
         return f"'{where}' is missing."
     if last == KEY:
-        return f"'{where}' is no name: it begins with a letter, and has letters, digits, _ and - only."
+        return f"'{where}' is no name: it begins with a letter, and has letters, digits, _ and -, 64 at most."
     return f"'{where}' is {_short(first['input'])}: {first['msg'][0].lower()}{first['msg'][1:]}."
 
 

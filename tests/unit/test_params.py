@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flickcast.errors import UserError
-from flickcast.params import Params, read_night, read_params
+from flickcast.params import Params, read_night, read_params, read_yaml
 
 
 def written(folder: Path, text: str) -> Path:
@@ -53,6 +53,12 @@ def test_a_wrong_value_is_named_with_its_place(tmp_path: Path, text: str, said: 
     with pytest.raises(UserError) as raised:
         read_params(written(tmp_path, text))
     assert said in str(raised.value)
+
+
+def test_anchors_may_be_merged_and_overridden(tmp_path: Path) -> None:
+    text = "a: &first {x: 1, y: &second {<<: {z: 3}, z: 4}}\nb: {<<: *first, x: 2}\nc: {<<: *second}\n'1': q\n1: r"
+    content = read_yaml(written(tmp_path, text))
+    assert content == {"a": (a := {"x": 1, "y": {"z": 4}}), "b": a | {"x": 2}, "c": {"z": 4}, "1": "q", 1: "r"}
 
 
 def test_the_night_is_a_date_or_none(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def _labels_in(ws: Workspace, folder: Path) -> "pl.DataFrame":
     kind = ws.read("posts", ("source",))["source"].unique().sort().to_list() or ["smpd-image"]
     found = read_source(kind[0], folder).imported_labels.select("post_id", pl.col("popularity").cast(pl.Float64))
     asked = ws.read("posts", ("post_id",)).join(ws.read("labels", ("post_id",)), on="post_id", how="anti")
-    if found.drop_nulls().drop_nans().join(asked, on="post_id", how="semi").is_empty():
+    found = found.drop_nulls().drop_nans().join(asked, on="post_id", how="semi")
+    if found.is_empty():
         raise UserError(f"--answers {folder} holds no label of a post that is stored without one.")
     return found
 

@@ -28,6 +28,11 @@ class Estimate:
     dropped: int = 0  # how many of drop_first are left out
 
     @classmethod
+    def known(cls, fixed: Mapping[str, float]) -> "Estimate":
+        """Of a row all of whose learners have a time limit of their own."""
+        return cls(0.0, 0.0, sum(fixed.values()), dict(fixed), untried=tuple(fixed))
+
+    @classmethod
     def of(
         cls,
         probe: Mapping[str, Any],
@@ -47,7 +52,7 @@ class Estimate:
         scales = {name: max(1.0, min(probe["of"], most[name]) / min(rows, most[name])) for name in most}
         learners = {name: seconds * scales[name] for name, seconds in probe["learners"].items()} | dict(fixed or {})
         start = max(0.0, wall - probe["reading"] - probe["seconds"])
-        named = tuple(name for name in drop_first if name in learners)[: max(0, len(learners) - 1)]
+        named = tuple(dict.fromkeys(name for name in drop_first if name in learners))[: max(0, len(learners) - 1)]
         other = max(0.0, probe["seconds"] - sum(probe["learners"].values())) * scale
         untried = tuple(fixed or ())
         after = () if untried else tuple(probe["src_after"])
@@ -77,10 +82,11 @@ class Estimate:
         return f"{words}; {trial}"
 
 
-def unfinished(begun: Mapping[str, Any], moments: Sequence[float]) -> dict[str, Any]:
+def unfinished(begun: Mapping[str, Any], moments: Sequence[float], prepared: float = 0.0) -> dict[str, Any]:
     """What a small fit that was stopped would have told of its learners, from what it had `begun` with.
 
-    `moments` are those at which it began, at which each fit of a learner ended, in turns, and at which it was stopped.
+    `moments` are those at which it began, at which each fit of a learner ended, in turns, and at which it was stopped;
+    `prepared` are seconds before the first of them.
     A learner takes as long as its fits so far; the one that was at work at least as long as it had been, and one that
     was never begun as long as any.
     """
@@ -91,7 +97,7 @@ def unfinished(begun: Mapping[str, Any], moments: Sequence[float]) -> dict[str, 
     done = gaps[working : len(gaps) - 1 : len(names)]
     taken[names[working]] = max(taken[names[working]], float(done.mean()) if done.size else 0.0)
     learners = {name: taken.get(name, float(gaps.mean())) * each for name in names}
-    return {**begun, "learners": learners, "seconds": sum(learners.values()), "src_after": []}
+    return {**begun, "learners": learners, "seconds": prepared + sum(learners.values()), "src_after": []}
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,9 @@ class Ensemble:
         if further is None:  # one at a time: each holds its rows with their vectors
             fitted, report = [self._taught(fold(held), counted) for held in parts], dict[str, Any]()
         else:
-            fitted, report = self._refined(rows, [fold(held) for held in parts], further, manifest, counted)
+            folds = [fold(held) for held in parts]
+            advance(0)  # all is prepared
+            fitted, report = self._refined(rows, folds, further, manifest, counted)
         advance(left)  # of rounds that were not needed
         model, metrics = self.finished(rows, fitted)
         return model, {**metrics, **report}

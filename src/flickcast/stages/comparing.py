@@ -157,19 +157,24 @@ class Schedule:
 
     def _try(self, row: Contestant, limit: float | None) -> None:
         """No estimate where the small fit fails: the row itself will say why."""
+        fixed = row.fixed_seconds
+        if len(fixed) == row.learners:
+            self.estimates[row.name] = Estimate.known(fixed)
+            return
         training = self.contest.folds.filter(pl.col("fold").ne_missing(self.contest.numbers[0])).height
         sample, trial = max(TRIAL_ROWS, round(TRIAL_SHARE * training)), _Trial()
-        tried = row.without(list(row.fixed_seconds))
+        tried = row.without(list(fixed))
         self._run(tried, [], limit, trial.hear, sample)
         taken = time.monotonic() - trial.began
         found = trial.told
         if found is None and limit is not None and taken >= limit:
             names = list((tried.recipe or {}).get("learners", []))
             found = trial.stopped(names, {"rows": min(sample, training), "of": training, "reading": 0.0}, taken)
+            taken = trial.started + found["seconds"]
         if found is not None:
             drop_first = (row.recipe or {}).get("drop_first", [])
             most_rows = {} if self.contest.ws.params.train.full else row.most_rows
-            self.estimates[row.name] = Estimate.of(found, taken, drop_first, most_rows, row.fixed_seconds)
+            self.estimates[row.name] = Estimate.of(found, taken, drop_first, most_rows, fixed)
 
     @property
     def pace(self) -> float:
@@ -178,22 +183,23 @@ class Schedule:
         doubt = 0.0 if taken > expected else PROMISE * (self.budget or 0.0)
         return (taken + doubt) / (expected + doubt)
 
-    def plan(self, rows: Sequence[Contestant]) -> Plan:
-        """How the rows fit into what is left, in the seconds of their estimates."""
+    def plan(self, rows: Sequence[Contestant], pace: float = 0.0) -> Plan:
+        """How the rows fit into what is left, in the seconds of their estimates, at this pace or a slower one."""
         there = {row.name: self.estimates[row.name] for row in rows if row.name in self.estimates}
-        return planned(there, len(self.contest.numbers), self.seeds, self.left / self.pace)
+        return planned(there, len(self.contest.numbers), self.seeds, self.left / max(pace, self.pace))
 
     def judged(self, row: Contestant, after: Sequence[Contestant], advance: Callable[[int], None]) -> Entry:
         """The row, of kept runs and of those that were still to be done, as far as there is time."""
         if not self.contest.todo(row, self.seeds):
             return self.contest.entry(row, self.seeds)
-        waiting = [one for one in after if self.contest.todo(one, self.seeds)]
+        pace = 0.0
         while self.left > 0:
-            plan = self.plan([row, *waiting])
+            plan = self.plan([row, *after], pace)
             try:
                 return self._fitted(row, plan, advance)
             except _TooSlowError as slow:  # with what is known now the plan leaves more out
                 self.paces.append((slow.taken, slow.expected))
+                pace = slow.taken / max(slow.expected, 1e-9)
         return self.contest.entry(row, self.seeds, ["Not run: the budget is spent."])
 
     def _fitted(self, row: Contestant, plan: Plan, advance: Callable[[int], None]) -> Entry:
@@ -201,8 +207,9 @@ class Schedule:
         own, folds = plan.estimates.get(row.name), len(self.contest.numbers)
         fewer = row.without(own.left_out) if own else row
         todo = self.contest.todo(fewer, plan.seeds)
-        expected = own.seconds(folds, plan.seeds) if own else 0.0
-        limit = None if self.budget is None else max(self.left - LENT * self.pace * (plan.seconds - expected), 1.0)
+        whole = own.seconds(folds, plan.seeds) if own else 0.0
+        expected = whole * len(todo) / (folds * plan.seeds)
+        limit = None if self.budget is None else max(self.left - LENT * self.pace * (plan.seconds - whole), 1.0)
         watch = _Watch(fewer, len(todo), limit, expected, advance, bool(own and own.dropped < len(own.drop_first)))
         problem = self._run(fewer, todo, limit, watch.hear)
         if own and not problem:
@@ -240,18 +247,25 @@ class _Trial:
 
     told: Json | None = None  # of a whole fit
     begun: Json | None = None
-    moments: list[float] = field(default_factory=list)  # it was begun, and fitted a learner
+    started: float = 0.0  # seconds until it was begun
+    prepared: float = 0.0  # and from then on until the first learner was fitted, where that is told
+    moments: list[float] = field(default_factory=list)  # it was begun or prepared, and fitted a learner
     began: float = field(default_factory=time.monotonic)
 
     def hear(self, message: Json) -> None:
-        self.told, self.begun = message.get("probe", self.told), message.get("begun", self.begun)
-        if "begun" in message or message.get("fitted"):
-            self.moments.append(time.monotonic())
+        now = time.monotonic()
+        if "begun" in message:
+            self.begun, self.started, self.moments = message["begun"], now - self.began, [now]
+        elif message.get("fitted") == 0 and len(self.moments) == 1:
+            self.prepared, self.moments = now - self.moments[0], [now]
+        elif "fitted" in message:
+            self.moments.append(now)
+        self.told = message.get("probe", self.told)
 
     def stopped(self, names: Sequence[str], known: Json, taken: float) -> Json:
         """Of a fit that was stopped; before it was begun it is said to take just as long."""
         if self.begun is not None:
-            return unfinished(self.begun, [*self.moments, self.began + taken])
+            return unfinished(self.begun, [*self.moments, self.began + taken], self.prepared)
         even = dict.fromkeys(names, taken / max(len(names), 1))
         return {**known, "seconds": taken, "learners": even, "src_after": []}
 

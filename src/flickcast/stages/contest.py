@@ -131,15 +131,12 @@ class Contest:
         """Seed and fold of each run that is not kept yet, or is damaged."""
         folder = self.folder(row)
         every = [(seed, number) for seed in range(seeds) for number in self.numbers]
-        return [(seed, number) for seed, number in every if self._kept(folder, seed, number) is None]
-
-    def _kept(self, folder: Path, seed: int, number: int) -> Run | None:
-        return kept(folder, seed, number, len(self.labels[number]))
+        return [(seed, number) for seed, number in every if kept(folder, seed, number) is None]
 
     def entry(self, row: Contestant, seeds: int, notes: Sequence[str] = ()) -> Entry:
         """A row of the seeds that are whole: one that lacks a fold tells of other posts than the rest."""
         folder = self.folder(row)
-        by_seed = [[self._kept(folder, seed, number) for number in self.numbers] for seed in range(seeds)]
+        by_seed = [[kept(folder, seed, number) for number in self.numbers] for seed in range(seeds)]
         whole = [run for runs in by_seed if None not in runs for run in runs if run is not None]
         some = sum(run is not None for runs in by_seed for run in runs)
         more = [f"{some} of {seeds * len(self.numbers)} runs are done and kept."] if some > len(whole) else []

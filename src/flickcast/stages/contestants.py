@@ -42,11 +42,15 @@ class Contestant:
         """Of learners with a time limit of their own, as AutoGluon, what all fits take; none where it is missing."""
         from flickcast.models.learners.autogluon import installed
 
-        if self.kind != "recipe" or not installed():
+        if not installed():
             return {}
-        steps, learners = self.steps(0, 1), (self.recipe or {}).get("learners", {})
-        limited = {name: one["time_limit"] for name, one in learners.items() if (one or {}).get("time_limit")}
-        return {name: seconds * steps.fits / len(learners) for name, seconds in limited.items()}
+        if self.kind == "reference":
+            limit = (self.recipe or {}).get("time_limit")
+            return {self.name: float(limit)} if limit else {}
+        steps = self.steps(0, 1)
+        fits = steps.fits / len(steps.learner_settings) if self.kind == "recipe" else 1
+        limited = {name: getattr(one, "time_limit", 0.0) for name, one in steps.learner_settings.items()}
+        return {name: seconds * fits for name, seconds in limited.items() if seconds}
 
     @property
     def reads(self) -> list[str]:

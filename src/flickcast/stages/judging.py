@@ -3,6 +3,8 @@
 Its peak memory is then its own, and whatever goes wrong in it, a library's crash too, ends one row and not the command.
 """
 
+import hashlib
+import io
 import json
 import sys
 import time
@@ -178,15 +180,19 @@ def probe(ws: Workspace, task: Task, folds: pl.DataFrame, tell: Callable[[Json],
     names = list(steps.learner_settings)
     tell({"begun": facts | {"learners": names, "fits": steps.fits}})
     seeing, seen = watched(steps)
-    ends = [time.perf_counter()]
+    started = time.perf_counter()
+    ends = [started]
 
     def fitted(count: int) -> None:
+        if not count and len(ends) == 1:  # prepared; only now the first learner is fitted
+            ends.clear()
         ends.append(time.perf_counter())
         tell({"fitted": count})
 
     seeing.fit(small.training, small.manifest, fitted, small.context, small.pool)
     taken = {name: float(np.diff(ends)[place :: len(names)].sum()) for place, name in enumerate(names)}
-    seconds = time.perf_counter() - ends[0]
+    taken = {name: seconds for name, seconds in taken.items() if name in seen.learners}
+    seconds = time.perf_counter() - started
     return facts | {"seconds": seconds, "learners": taken, "src_after": _src_after(steps, seen)}
 
 
@@ -214,6 +220,7 @@ class Told(Section):
 
     weights: dict[str, float]
     notes: list[str]
+    sha256: str  # of the Parquet file
     fit_seconds: float
     predict_seconds: float
     peak_bytes: int
@@ -224,25 +231,26 @@ def keep(folder: Path, run: Run) -> None:
 
     UserError where a prediction is no finite number.
     """
-    if not np.isfinite(run.prediction).all():
+    if not all(np.isfinite(values).all() for values in (run.prediction, *run.without.values())):
         raise UserError("it predicted something that is no finite number.")
     columns = {PREDICTION: run.prediction, **{f"{WITHOUT}{name}": values for name, values in run.without.items()}}
-    publish_parquet(folder / f"{run.seed}-{run.fold}.parquet", pl.DataFrame(columns))
-    told = Told(**{name: getattr(run, name) for name in Told.model_fields})
+    facts = publish_parquet(folder / f"{run.seed}-{run.fold}.parquet", pl.DataFrame(columns))
+    own = {name: getattr(run, name) for name in Told.model_fields if name != "sha256"}
+    told = Told(**own, sha256=facts["sha256"])
     publish_json(folder / f"{run.seed}-{run.fold}.json", told.model_dump(mode="json"))
 
 
-def kept(folder: Path, seed: int, fold: int, posts: int) -> Run | None:
-    """A run that was stored, of so many posts; None where it was not finished, or is not as it was stored."""
+def kept(folder: Path, seed: int, fold: int) -> Run | None:
+    """A run that was stored; None where it was not finished, or is not as it was stored."""
     path = folder / f"{seed}-{fold}.json"
     try:
-        facts = Told.model_validate_json(path.read_bytes()).model_dump()
-        columns = pl.read_parquet(path.with_suffix(".parquet")).cast(pl.Float64)
-    except (OSError, ValidationError, pl.exceptions.PolarsError):
+        told = Told.model_validate_json(path.read_bytes())
+        content = path.with_suffix(".parquet").read_bytes()
+    except (OSError, ValidationError):
         return None
-    whole = columns.height == posts and PREDICTION in columns.columns
-    if not whole or not all(values.is_finite().all() for values in columns):
+    if hashlib.sha256(content).hexdigest() != told.sha256:
         return None
+    facts, columns = told.model_dump(exclude={"sha256"}), pl.read_parquet(io.BytesIO(content))
     without = {name.removeprefix(WITHOUT): columns[name].to_numpy() for name in columns.columns if name != PREDICTION}
     return Run(fold, seed, columns[PREDICTION].to_numpy(), without, **facts)
 

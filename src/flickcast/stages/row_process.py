@@ -24,7 +24,7 @@ def run_task(task: Task, limit: float | None, tell: Callable[[Json], None]) -> s
     `tell` is given each message. The process and all that it started end with this one, whatever ends this one.
     """
     publish(task.folder / "task.json", task.model_dump_json().encode())  # in the order of the YAML, which can matter
-    with _emptied(task.folder / "temporary") as temporary:
+    with _emptied(task.folder.parent / "temporary") as temporary:
         child = leash.start(
             "flickcast.stages.judging",
             [str(task.folder / "task.json")],
@@ -40,9 +40,9 @@ def run_task(task: Task, limit: float | None, tell: Callable[[Json], None]) -> s
 
 @contextmanager
 def _emptied(folder: Path) -> Iterator[Path]:
-    """For what a process leaves that is killed, as AutoGluon's models; gone afterwards, or before the next one."""
+    """For what a process leaves that is killed, as AutoGluon's models; gone afterwards, or before the next row's."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder.absolute()
     finally:

@@ -98,6 +98,17 @@ def test_a_stopped_trial_tells_of_each_learner_what_it_saw(moments: list[float],
     assert Estimate.of(found, 20.0, ["b"]).learners == {name: 10 * seconds for name, seconds in learners.items()}
 
 
+def test_what_is_prepared_before_the_first_fit_counts_once() -> None:
+    found = unfinished(BEGUN, [10, 12, 16], prepared=100.0)
+    assert found["learners"] == {"a": 10, "b": 20, "c": 15}
+    assert found["seconds"] == 145
+
+
+def test_a_learner_that_is_to_go_twice_goes_once() -> None:
+    probe = {"rows": 1, "of": 1, "reading": 0.0, "seconds": 3.0, "learners": {"a": 1.0, "b": 2.0}, "src_after": []}
+    assert Estimate.of(probe, 3.0, ["a", "a", "b"]).drop_first == ("a",)
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("40m", 2400), ("1h30m", 5400), ("90s", 90), ("0.5h", 1800)])
 def test_durations(text: str, seconds: float) -> None:
     assert seconds_in(text) == seconds
