@@ -96,7 +96,7 @@ def test_loaded_model_says_the_same(tmp_path: Path) -> None:
 
 
 def test_nothing_left_to_learn_with_is_one_sentence() -> None:
-    content = {**FAME, "learners": {"autoencoder": QUICK}, "weights": {"autoencoder": 1.0}}
+    content = {**FAME, "learners": {"autoencoder": QUICK}, "weights": {"autoencoder": 1.0}, "drop_first": []}
     with pytest.raises(UserError, match=r"recipes/fame\.yaml: no learner can take part: .*nothing that it could read"):
         fitted("fame", content, corpus())
 
