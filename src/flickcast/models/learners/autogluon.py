@@ -37,9 +37,6 @@ class AutoGluonSettings(Section):
     time_limit: float = Field(600.0, ge=10, description="seconds of one fit, its start included")
     presets: Literal["best_quality", "high_quality", "good_quality", "medium_quality"] = "best_quality"
     eval_metric: Literal["mean_absolute_error", "root_mean_squared_error"] = "mean_absolute_error"
-    max_ngrams: int = Field(
-        1000, ge=1, description="of the texts, the most frequent; with its own 10,000 a model alone can pass the limit"
-    )
     included_model_types: list[Literal["GBM", "CAT", "XGB", "RF", "XT"]] | None = Field(None, description="null: all")
 
 

@@ -28,8 +28,6 @@ LAST_SECONDS = 2.0  # what it still does when the time for models is over
 
 def fit(folder: Path) -> None:
     """Fit on train.parquet by settings.json; about.json says which models the ensemble weighs."""
-    from autogluon.features.generators import AutoMLPipelineFeatureGenerator
-    from autogluon.features.vectorizers import vectorizer_auto_ml_default
     from autogluon.tabular import TabularPredictor
 
     asked, rows = json.loads((folder / "settings.json").read_text()), _rows(folder / "train.parquet")
@@ -51,10 +49,6 @@ def fit(folder: Path) -> None:
         dynamic_stacking=stacking,
         num_cpus=asked["threads"],
         num_gpus=0,
-        feature_generator=AutoMLPipelineFeatureGenerator(
-            enable_raw_text_features=False,
-            vectorizer=vectorizer_auto_ml_default().set_params(max_features=asked["max_ngrams"]),
-        ),
         ag_args_ensemble=seeds if asked["presets"] != "medium_quality" else None,  # that one fits each model once
     )
     (folder / "about.json").write_text(json.dumps({"models": _weighed(predictor)}))
