@@ -231,20 +231,26 @@ def test_a_row_that_passes_its_limit_is_stopped(own: Workspace) -> None:
     assert (list(entry.notes), list(entry.runs)) == (["Stopped: the budget is spent."], [])
 
 
-def test_a_row_that_is_slower_than_its_trial_starts_again_with_fewer_learners(
-    own: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The trial said half a second. A tenth of the fits took 0.3 s, so all would take 3 s, and 2 s are left."""
+def slow_rows(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[comparing.Task]:
+    """What rows were asked to do: none does it, each takes so long, the first tells of a fit of each learner."""
     tasks: list[comparing.Task] = []
 
     def slow(task: comparing.Task, limit: float, tell: Callable[[dict[str, Any]], None]) -> str:
         tasks.append(task)
-        comparing.time.sleep(0.3)
+        comparing.time.sleep(seconds)
         for _ in task.recipe["learners"] if task.recipe and len(tasks) == 1 else ():
             tell({"fitted": 1})
         return ""
 
     monkeypatch.setattr(comparing, "run_task", slow)
+    return tasks
+
+
+def test_a_row_that_is_slower_than_its_trial_starts_again_with_fewer_learners(
+    own: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial said half a second. A tenth of the fits took 0.3 s, so all would take 3 s, and 2 s are left."""
+    tasks = slow_rows(monkeypatch, 0.3)
     learners = {"catboost": 0.04, "small": 0.03, "lightgbm": 0.03}
     trial = comparing.Estimate(0.0, 0.0, 0.1, learners, ("catboost", "small"), (0.6, 0.5, 0.4))
     contest = comparing.Contest(own, "user")
@@ -259,16 +265,7 @@ def test_a_row_that_is_slower_than_its_trial_starts_again_with_fewer_learners(
 
 def test_a_row_that_is_slower_each_time_gives_more_each_time(own: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows before it were far quicker than estimated, which says nothing of this one."""
-    tasks: list[comparing.Task] = []
-
-    def slow(task: comparing.Task, limit: float, tell: Callable[[dict[str, Any]], None]) -> str:
-        tasks.append(task)
-        comparing.time.sleep(0.6)
-        for _ in task.recipe["learners"] if task.recipe and len(tasks) == 1 else ():
-            tell({"fitted": 1})
-        return ""
-
-    monkeypatch.setattr(comparing, "run_task", slow)
+    tasks = slow_rows(monkeypatch, 0.6)
     learners = {"catboost": 0.4, "small": 0.03, "lightgbm": 0.03}
     trial = comparing.Estimate(0.0, 0.0, 0.5, learners, ("catboost", "small"), (0.6, 0.5, 0.4))
     (row,) = comparing.contestants(own, ["champion"], {}, references=False)
