@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import load, save
 
+from flickcast.errors import LeftOutError
 from flickcast.models.design import Design
 from flickcast.models.learners.columns import Columns
 from flickcast.models.threads import useful_threads
@@ -23,6 +24,7 @@ class RidgeSettings(Section):
     max_iterations: int = Field(25, ge=2, description="how many penalties there are to choose from, strongest first")
     strongest: float = Field(100.0, gt=0)
     weakest: float = Field(1e-4, gt=0)
+    columns: list[str] | None = Field(None, description="the numbers that it reads, and nothing else; null: all")
     vectors: list[str] | None = Field(None, description="those of the recipe that it reads; null: all")
 
 
@@ -54,6 +56,7 @@ class Ridge:
         """Solve for every penalty, and keep that of the given iteration or the best one for the validation rows.
 
         By the normal equations and their eigenvectors, which serve all penalties at once. `seed` changes nothing.
+        LeftOutError where none of the columns that it is to read is there.
         """
         from threadpoolctl import threadpool_limits
 
@@ -76,7 +79,8 @@ class Ridge:
     def predict(self, design: Design) -> Target:
         """One prediction per row."""
         # Summed row by row: a product of matrices may sum a row in another order when it stands elsewhere.
-        parts = [(part * self.weights).sum(axis=1) + self.level for part in self.columns.parts(design)]
+        own = design if self.columns.names == design.number_names else _numbers(design, self.columns.names)
+        parts = [(part * self.weights).sum(axis=1) + self.level for part in self.columns.parts(own)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def importances(self) -> dict[str, float]:
@@ -103,9 +107,19 @@ class Ridge:
 
 
 def _read(design: Design, settings: RidgeSettings) -> Design:
+    if settings.columns is not None:
+        return _numbers(design, [name for name in settings.columns if name in design.number_names])
     named = design.vectors if settings.vectors is None else settings.vectors
     vectors = {name: design.vectors[name] for name in named if name in design.vectors}
     return Design(design.numbers, design.codes, design.number_names, design.category_names, vectors)
+
+
+def _numbers(design: Design, names: list[str]) -> Design:
+    """Some of the numbers alone."""
+    if not names:
+        raise LeftOutError("none of the columns that it reads is there")
+    found = design.numbers[:, [design.number_names.index(name) for name in names]]
+    return Design(found, np.empty((design.rows, 0), np.int32), names, [])
 
 
 def _moments(columns: Columns, design: Design, target: Target, shares: Target) -> tuple[Target, Target, Target]:

@@ -1,6 +1,7 @@
 """What can be expected of a post by numbers and classes, where each user has a level of their own."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -88,11 +89,12 @@ class Columns:
         return cls(numbers, csr_matrix((np.ones(starts[-1]), classes[there], starts), (len(classes), count)))
 
     def gram(self, weights: Values) -> Values:
-        """X'WX, (p + q, p + q)."""
+        """X'WX, (p + q, p + q); no weight is below 0."""
         weighed = self.indicators.multiply(weights[:, None]).tocsr()
         between = weighed.T @ self.numbers
         among = (self.indicators.T @ weighed).toarray()
-        return np.block([[(self.numbers * weights[:, None]).T @ self.numbers, between.T], [between, among]])
+        halves = self.numbers * np.sqrt(weights)[:, None]  # of one matrix with itself numpy computes one half
+        return np.block([[halves.T @ halves, between.T], [between, among]])
 
     def moments(self, values: Values) -> Values:
         """X'v, (p + q,)."""
@@ -107,19 +109,69 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class FixedEffects:
-    """A ridge regression of the label on numbers and classes, beside a random intercept for each user."""
+class Bends:
+    """What numbers are taken for in a regression: each a function of straight pieces, flat beyond its ends.
 
-    centre: Matrix  # (p,)
-    deviation: Matrix  # (p,)
-    effects: Matrix  # (p,)
+    That is the truncated power basis of degree 1 (Hastie, Tibshirani and Friedman, The Elements of Statistical
+    Learning, 5.2): a number, and of each knot by how much the number is beyond it, all with mean 0 and deviation 1.
+    """
+
+    places: Values  # (p, knots + 2), ascending: the ends and the knots between them
+    centre: Values  # (p * (knots + 1),)
+    deviation: Values
+
+    @classmethod
+    def of(cls, numbers: Matrix, knots: Sequence[float]) -> Self:
+        """Of columns (n, p), NaN where missing: the ends are FARTHEST deviations away, `knots` are quantiles."""
+        centre, deviation = _spread(numbers)
+        ends = np.column_stack([centre - FARTHEST * deviation, centre + FARTHEST * deviation])
+        there = [column[np.isfinite(column)] for column in numbers.T]
+        between = [np.quantile(column, sorted(knots)) if len(column) else np.zeros(len(knots)) for column in there]
+        inner = np.reshape(between, (numbers.shape[1], len(knots)))
+        places = np.column_stack([ends[:, :1], np.clip(inner, ends[:, :1], ends[:, 1:]), ends[:, 1:]])
+        made = cls(places, np.zeros(0), np.zeros(0))
+        return cls(places, *_spread(made._powers(numbers)))
+
+    def basis(self, numbers: Values | Matrix) -> Values:
+        """(n, p * (knots + 1)); 0, which is the mean, for what is missing or always the same."""
+        usable = np.where(self.deviation > TINY, self.deviation, np.inf)
+        return np.nan_to_num((self._powers(numbers) - self.centre) / usable)
+
+    def heights(self, effects: Values) -> Values:
+        """(p, knots + 2): what the effects of the columns of `basis` come to at each of the places."""
+        width, count = self.places.shape
+        at = [self.basis(self.places[:, place][None]) * effects for place in range(count)]
+        return np.column_stack([one.reshape(-1, width).sum(axis=0) for one in at])
+
+    def _powers(self, numbers: Values | Matrix) -> Values:
+        inside = np.clip(numbers.astype(np.float64), self.places[:, 0], self.places[:, -1])
+        return np.hstack([inside, *(np.maximum(inside - knot, 0.0) for knot in self.places[:, 1:-1].T)])
+
+
+@dataclass(frozen=True)
+class FixedEffects:
+    """A ridge regression of the label on numbers and classes, beside a random intercept for each user.
+
+    The effect of a number goes straight from each of its `places` to the next, and stays as it is beyond the last.
+    """
+
+    places: Values  # (p, knots + 2), ascending
+    heights: Values  # (p, knots + 2): the effect there
     of_classes: Matrix  # (classes,)
     mean: float  # what a post without anything has
     ratio: float  # of the variance between days of a user to that between users
 
     @classmethod
     def of(
-        cls, inputs: Inputs, count: int, rows: pl.DataFrame, penalty: float, class_penalty: float, most_posts: int
+        cls,
+        inputs: Inputs,
+        count: int,
+        rows: pl.DataFrame,
+        *,
+        knots: Sequence[float],
+        penalty: float,
+        class_penalty: float,
+        most_posts: int,
     ) -> Self:
         """Henderson's equations of the newest rows (Robinson 1991, section 1), the intercepts solved out of them.
 
@@ -130,10 +182,9 @@ class FixedEffects:
         order = rows.select(pl.arg_sort_by("posted_at", "post_id")).to_series().to_numpy()[-most_posts:]
         inputs, rows = inputs.take(np.sort(order)), rows.select("user_id", "posted_at", "popularity")[np.sort(order)]
         days, labels = UserDays.of(rows), rows["popularity"].to_numpy().astype(np.float64)
-        width, nothing = inputs.numbers.shape[1], np.zeros(0, np.float32)
-        made = cls(*_spread(inputs.numbers), nothing, nothing, 0.0, USUAL_RATIO)
-        numbers = np.insert(made._scaled(inputs.numbers).astype(np.float64), 0, 1.0, axis=1)  # ones: of the mean
-        columns = Columns.of(numbers, inputs.classes, count)
+        bends = Bends.of(inputs.numbers, knots)
+        numbers = np.insert(bends.basis(inputs.numbers), 0, 1.0, axis=1)  # ones: of the mean
+        columns, width = Columns.of(numbers, inputs.classes, count), len(bends.centre)
         penalties = np.diag(np.repeat([0.0, penalty, class_penalty], [1, width, count]))
         of_users = columns.summed(days.users[days.of_rows], days.weights)
         gram, moments = columns.gram(days.weights), columns.moments(days.weights * labels)
@@ -143,12 +194,12 @@ class FixedEffects:
             drawn: Values = 1.0 / (count_of_days + ratio).astype(np.float64)
             left, right = gram - of_users.gram(drawn) + penalties, moments - of_users.moments(drawn * label_sums)
             effects = solve(left, right, assume_a="pos")
-            made = replace(
-                made,
-                mean=float(effects[0]),
-                effects=effects[1 : 1 + width].astype(np.float32),
-                of_classes=effects[1 + width :].astype(np.float32),
-                ratio=ratio,
+            made = cls(
+                bends.places,
+                bends.heights(effects[1 : 1 + width]),
+                effects[1 + width :].astype(np.float32),
+                float(effects[0]),
+                ratio,
             )
             if number < ROUNDS - 1:
                 ratio = days.ratio(labels - made._said(inputs))
@@ -159,19 +210,18 @@ class FixedEffects:
         return np.where(inputs.there, self._said(inputs), np.nan)
 
     def _said(self, inputs: Inputs) -> Values:
-        said = self.mean + (self._scaled(inputs.numbers) @ self.effects).astype(np.float64)
-        return np.asarray(said + np.append(self.of_classes, 0)[inputs.classes].sum(axis=1))
+        said: Values = self.mean + np.append(self.of_classes, 0)[inputs.classes].sum(axis=1).astype(np.float64)
+        for column, places, heights in zip(inputs.numbers.T, self.places, self.heights, strict=True):
+            if heights.any():
+                said += np.nan_to_num(np.interp(column, places, heights))
+        return said
 
-    def _scaled(self, numbers: Matrix) -> Matrix:
-        usable = np.where(self.deviation > TINY, self.deviation, np.inf)
-        return np.nan_to_num(np.clip((numbers - self.centre) / usable, -FARTHEST, FARTHEST))
 
-
-def _spread(numbers: Matrix) -> tuple[Matrix, Matrix]:
+def _spread(numbers: Values | Matrix) -> tuple[Values, Values]:
     """Mean and deviation of each column, of what is there."""
     known = np.isfinite(numbers)
     count = np.maximum(known.sum(axis=0), 1)
-    filled = np.where(known, numbers, 0).astype(np.float64)
+    filled = np.where(known, numbers, np.float64(0))
     centre = filled.sum(axis=0) / count
-    deviation = np.sqrt(np.where(known, (filled - centre) ** 2, 0).sum(axis=0) / count)
-    return centre.astype(np.float32), deviation.astype(np.float32)
+    np.subtract(filled, centre, out=filled, where=known)
+    return centre, np.sqrt(np.einsum("ij,ij->j", filled, filled) / count)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -17,11 +17,12 @@ from flickcast.params import Section
 
 MEASURES = ("fixed", "intercept", "expected", "excess", "days")
 OF_THE_POST = ("words", "time_place", "categories", "trends", "known_popularity", "picture_text", "picture_statistics")
-EFFECTS = ("centre", "deviation", "effects", "of_classes")
+EFFECTS = ("places", "heights", "of_classes")
 GRID = 2.0**-27  # sums of such steps are exact, so that the order of posts that became known together is no matter
 EVENT = pl.Schema(
     [("owner", pl.Int64()), ("known_at", pl.Datetime("us", "UTC")), ("day", pl.Date()), ("excess", pl.Float64())]
 )
+Quantile = Annotated[float, Field(gt=0, lt=1)]
 
 
 class MixedModelSettings(Section):
@@ -32,8 +33,9 @@ class MixedModelSettings(Section):
         [*OF_THE_POST, "people"],
         description="feature groups that the fixed effects read: none that is made of the user's posts in our tables",
     )
-    penalty: float = Field(100.0, gt=0, description="of the effects of numbers, on columns of deviation 1, in days")
-    class_penalty: float = Field(10.0, gt=0, description="of the effect of a class: how many days draw it to 0")
+    knots: list[Quantile] = Field([0.2, 0.5, 0.8], description="quantiles of a number at which its effect may bend")
+    penalty: float = Field(30.0, gt=0, description="of the effects of numbers, on columns of deviation 1, in days")
+    class_penalty: float = Field(3.0, gt=0, description="of the effect of a class: how many days draw it to 0")
     min_posts: int = Field(5, ge=1, description="a class of fewer posts has no effect of its own")
     most_posts: int = Field(50_000, ge=10, description="fixed effects are learnt from the newest so many")
     folds: int = Field(5, ge=2)
@@ -83,10 +85,10 @@ class MixedModel:
         if not inputs.there.any():
             return None
         salt, count = salt_of(rows["user_id"], training.seed), sum(map(len, classes.values()))
-        numbers_of = settings.penalty, settings.class_penalty, settings.most_posts
+        asked = settings.model_dump(include={"knots", "penalty", "class_penalty", "most_posts"})
 
         def of(chosen: NDArray[np.bool_]) -> "MixedModel":
-            fixed = FixedEffects.of(inputs.take(chosen), count, rows.filter(pl.Series(chosen)), *numbers_of)
+            fixed = FixedEffects.of(inputs.take(chosen), count, rows.filter(pl.Series(chosen)), **asked)
             return cls(name, numbers, classes, fixed, pl.DataFrame(schema=EVENT), salt)
 
         found = of(np.ones(rows.height, bool))
@@ -147,7 +149,7 @@ class MixedModel:
         """The same reduction from its facts and arrays."""
         effects = {part: arrays[part] for part in EFFECTS}
         fixed = FixedEffects(**effects, mean=facts["mean"], ratio=facts["ratio"])
-        if len(facts["columns"]) != len(fixed.effects) or not RATIOS[0] <= fixed.ratio <= RATIOS[1]:
+        if len(facts["columns"]) != len(fixed.places) or not RATIOS[0] <= fixed.ratio <= RATIOS[1]:
             raise ValueError(f"{name}: the mixed model's effects are not those of its columns")
         if sum(map(len, facts["classes"].values())) != len(fixed.of_classes):
             raise ValueError(f"{name}: the mixed model's effects are not those of its classes")

@@ -7,6 +7,7 @@ import pytest
 from planted import planted, without
 from sklearn.linear_model import Ridge as Oracle
 
+from flickcast.errors import LeftOutError
 from flickcast.models.design import Design
 from flickcast.models.learners.columns import Columns
 from flickcast.models.learners.ridge import Ridge, RidgeSettings
@@ -50,6 +51,26 @@ def test_reads_the_vectors_that_it_is_told_to() -> None:
     fitted = Ridge.fit(DESIGN, TARGET, settings=RidgeSettings(vectors=["text", "absent"]), **how)
     assert set(fitted.importances()) == {"signal", "noise", "kind", "text"}
     np.testing.assert_array_equal(fitted.predict(replace(DESIGN, texts={})), fitted.predict(DESIGN))
+
+
+def test_reads_the_numbers_that_it_is_told_to_and_nothing_else() -> None:
+    how = {"seed": 0, "threads": 1, "iterations": 25}
+    wanted = [DESIGN.number_names[1], "absent", DESIGN.number_names[0]]
+    fitted = Ridge.fit(DESIGN, TARGET, settings=RidgeSettings(columns=wanted), **how)
+    assert set(fitted.importances()) == {DESIGN.number_names[1], DESIGN.number_names[0]}
+    named = dict(zip(DESIGN.number_names, DESIGN.numbers.T, strict=True))
+    alone = Design(
+        np.column_stack([named[name] for name in fitted.columns.names]),
+        np.empty((ROWS, 0), np.int32),
+        fitted.columns.names,
+        [],
+    )
+    other = Ridge.fit(alone, TARGET, settings=RidgeSettings(), **how)
+    np.testing.assert_array_equal(fitted.predict(DESIGN), other.predict(alone))
+    loaded = Ridge.from_bytes(fitted.to_bytes())
+    np.testing.assert_array_equal(fitted.predict(DESIGN), loaded.predict(DESIGN))
+    with pytest.raises(LeftOutError, match="none of the columns that it reads"):
+        Ridge.fit(DESIGN, TARGET, settings=RidgeSettings(columns=["absent"]), **how)
 
 
 def test_columns_are_standardised_numbers_holes_and_one_per_category() -> None:

@@ -1,6 +1,7 @@
 """The mixed model: Henderson's equations solved directly, each user's level counted anew, and what no row may see."""
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -50,7 +51,7 @@ def sample(count: int = 300, users: int = 30, seed: int = 0, days_apart: float =
     ).with_columns(pl.col("first", "second", "user_popularity_mean").cast(pl.Float32))
 
 
-def model_of(rows: pl.DataFrame, **changes: float) -> tuple[MixedModel, np.ndarray]:
+def model_of(rows: pl.DataFrame, **changes: Any) -> tuple[MixedModel, np.ndarray]:
     wanted = settings("mixed_model", penalty=5.0, **changes)
     found = MixedModel.fit(Training(rows, 0, manifest=MANIFEST), "level", wanted)
     assert found is not None
@@ -61,19 +62,55 @@ def test_fixed_effects_solve_hendersons_equations() -> None:
     """Both kinds of effects at once, and the mean; rows of one user and day weigh one together."""
     rows = sample(users=12, days_apart=0.1)
     codes = rows["topic"].cast(pl.Enum(["t0", "t1", "t2"])).to_physical().cast(pl.Int32).fill_null(-1).to_numpy()
-    inputs = Inputs(rows.select("first", "second").to_numpy().astype(np.float32), codes[:, None])
-    made = FixedEffects.of(inputs, 3, rows, penalty=5.0, class_penalty=2.0, most_posts=1000)
-    numbers = made._scaled(inputs.numbers).astype(np.float64)
-    known = np.column_stack([np.ones(rows.height), numbers, codes[:, None] == np.arange(3)])
+    numbers = np.clip(rows.select("first", "second").to_numpy().astype(np.float64), -2, 2)  # none too far out
+    inputs = Inputs(numbers.astype(np.float32), codes[:, None])
+    settings = {"knots": [0.5], "penalty": 5.0, "class_penalty": 2.0, "most_posts": 1000}
+    made = FixedEffects.of(inputs, 3, rows, **settings)
+    parts = [np.nan_to_num(_standard(part)) for part in (numbers, _beyond_the_middle(numbers))]
+    known = np.column_stack([np.ones(rows.height), *parts, codes[:, None] == np.arange(3)])
     owners = rows["user_id"].to_dummies().to_numpy().astype(np.float64)
     day = rows.select("user_id", pl.col("posted_at").dt.date())
     weights = day.with_columns(weight=1 / pl.len().over("user_id", "posted_at"))["weight"].to_numpy()
     assert weights.min() <= 0.5, "some users have several posts on a day"
     every = np.hstack([known, owners])
-    penalties = np.diag([0.0, 5.0, 5.0, 2.0, 2.0, 2.0, *[made.ratio] * owners.shape[1]])
+    penalties = np.diag([0.0, *[5.0] * 4, *[2.0] * 3, *[made.ratio] * owners.shape[1]])
     right = every.T @ (weights * rows["popularity"].to_numpy())
     solved = np.linalg.solve(every.T @ (weights[:, None] * every) + penalties, right)
-    np.testing.assert_allclose([made.mean, *made.effects, *made.of_classes], solved[:6], atol=1e-4)
+    np.testing.assert_allclose([made.mean, *made.of_classes], solved[[0, 5, 6, 7]], atol=1e-4)
+    np.testing.assert_allclose(made.of_rows(inputs), known @ solved[:8], atol=1e-4)
+
+
+def _standard(numbers: np.ndarray) -> np.ndarray:
+    return (numbers - np.nanmean(numbers, axis=0)) / np.nanstd(numbers, axis=0)
+
+
+def _beyond_the_middle(numbers: np.ndarray) -> np.ndarray:
+    return np.maximum(numbers - np.nanmedian(numbers, axis=0), 0)
+
+
+def test_an_effect_may_bend_and_stays_as_it_is_beyond_its_ends() -> None:
+    """What rises up to 0 and then falls is no straight line's; nothing is said of what was never there."""
+    random = np.random.default_rng(1)
+    rows = sample(count=2000, users=400, days_apart=0.5, seed=1)
+    first = random.normal(size=2000)
+    label = 3 - np.abs(first) + 0.1 * random.normal(size=2000)
+    bent = rows.with_columns(first=pl.Series(first).cast(pl.Float32), popularity=pl.Series(label))
+
+    def error(knots: list[float]) -> float:
+        fixed = model_of(bent, knots=knots)[0].transform(without_labels(bent))[:, FIXED]
+        return float(np.abs(fixed - bent["popularity"].to_numpy()).mean())
+
+    assert error([]) > 0.4
+    assert error([0.5]) < 0.15
+    assert error([0.8, 0.2, 0.5]) < 0.15
+    model, _ = model_of(bent, knots=[0.5])
+    far, farther = (
+        model.transform(without_labels(bent[:1]).with_columns(first=pl.lit(value, pl.Float32)))[0, FIXED]
+        for value in (50.0, 1e30)
+    )
+    assert far == farther
+    missing = without_labels(bent[:1]).with_columns(first=pl.lit(None, pl.Float32))
+    assert abs(model.transform(missing)[0, FIXED] - bent["popularity"].mean()) < 0.2
 
 
 def test_what_the_post_promises_is_not_told_as_the_users_doing() -> None:
@@ -99,7 +136,7 @@ def test_busy_days_and_busy_users_decide_no_effect_and_no_level() -> None:
     busy = rows.with_columns(user_id=pl.when(pl.int_range(pl.len()) < 450).then(pl.lit("u00")).otherwise("user_id"))
     owned = busy["user_id"].replace_strict(level, return_dtype=pl.Float64)
     noisy = owned + pl.Series(0.3 * random.normal(size=900))
-    model, _ = model_of(busy.with_columns(popularity=noisy, first=owned.cast(pl.Float32)))
+    model, _ = model_of(busy.with_columns(popularity=noisy, first=owned.cast(pl.Float32)), knots=[])
     assert abs(model.fixed.mean) < 1, "the busy user's level is not everyone's"
 
 
