@@ -280,9 +280,11 @@ def first_problem(error: ValidationError, root: type[BaseModel], place: str = ""
     """What is wrong in a sentence: the key (under `place`), its value, the nearest valid name; unknown keys first."""
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     *above, last = path = first["loc"]
-    where = ".".join(str(part) for part in (*([place] if place else []), *path) if part != KEY)
+    said, _ = _walked(root, path)
+    where = ".".join(str(part) for part in (*([place] if place else []), *said) if part != KEY)
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{where}'; {nearest(str(last), _keys_at(root, above))}"
+        keys = sorted({name for model in _walked(root, above)[1] for name in model.model_fields})
+        return f"unknown key '{where}'; {nearest(str(last), keys)}"
     if first["type"] == "missing":
         return f"'{where}' is missing."
     if last == KEY:
@@ -295,14 +297,23 @@ def _short(value: Any) -> str:
     return said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
 
 
-def _keys_at(root: type[BaseModel], path: Sequence[int | str]) -> list[str]:
-    """The keys of the section at a path; names of entries and tags of unions are parts of it, too."""
-    models = [root]
+def _walked(root: type[BaseModel], path: Sequence[int | str]) -> tuple[list[int | str], list[type[BaseModel]]]:
+    """A path as the user wrote it, without the tags of unions, and the sections that may be there.
+
+    A tag follows the name of an entry; an entry may have the name of a tag.
+    """
+    models, said, is_name = [root], list[int | str](), False
     for part in path:
         fields = [model.model_fields[str(part)] for model in models if part in model.model_fields]
-        tagged = [model for model in models if "kind" in model.model_fields and part in _tags(model)]
-        models = [model for field in fields for model in _models_in(field.annotation)] or tagged or models
-    return sorted({name for model in models for name in model.model_fields})
+        tagged = [model for model in models if is_name and "kind" in model.model_fields and part in _tags(model)]
+        if fields:
+            models = [model for field in fields for model in _models_in(field.annotation)]
+        elif tagged:
+            models = tagged
+        if fields or not tagged:
+            said.append(part)
+        is_name = not fields and not tagged
+    return said, models
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -190,7 +190,11 @@ def test_progress_counts_every_fit(tmp_path: Path) -> None:
         ({"reductions": {'a b["{},:': {"kind": "words", "column": "words"}}}, "is no name"),
         ({"reductions": {"x": {"kind": "words", "column": "words", "dimension": 3}}}, "did you mean 'dimensions'"),
         ({"reductions": {"x": {"kind": "mixed_model", "penalty": float("inf")}}}, "penalty' is inf"),
-        ({"reductions": {"x": {"kind": "words", "column": "words"}}}, "'reductions.x.words.dimensions' is missing."),
+        ({"reductions": {"x": {"kind": "words", "column": "words"}}}, "'reductions.x.dimensions' is missing."),
+        (
+            {"reductions": {"words": {"kind": "words", "column": "words", "dimensions": 2, "words": 1}}},
+            "unknown key 'reductions.words.words'",
+        ),
         ({"at_night": {"lightgbm": 1}}, "'at_night.lightgbm' is 1"),
         ({"at_night": {"ligthgbm": 99}}, "'at_night' names 'ligthgbm', .*did you mean 'lightgbm'"),
         ({"drop_first": ["catbost"]}, "'drop_first' names 'catbost', .*did you mean 'catboost'"),
