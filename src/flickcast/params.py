@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -300,19 +300,19 @@ def _short(value: Any) -> str:
 def _walked(root: type[BaseModel], path: Sequence[int | str]) -> tuple[list[int | str], list[type[BaseModel]]]:
     """A path as the user wrote it, without the tags of unions, and the sections that may be there.
 
-    A tag follows the name of an entry; an entry may have the name of a tag.
+    What follows a mapping is the name of an entry, whatever it is called, and what follows that may be a tag.
     """
-    models, said, is_name = [root], list[int | str](), False
+    models, said, is_name, is_tag = [root], list[int | str](), False, False
     for part in path:
-        fields = [model.model_fields[str(part)] for model in models if part in model.model_fields]
-        tagged = [model for model in models if is_name and "kind" in model.model_fields and part in _tags(model)]
-        if fields:
-            models = [model for field in fields for model in _models_in(field.annotation)]
-        elif tagged:
+        fields = [model.model_fields[str(part)] for model in models if part in model.model_fields and not is_name]
+        tagged = [model for model in models if is_tag and "kind" in model.model_fields and part in _tags(model)]
+        if tagged:
             models = tagged
-        if fields or not tagged:
+        elif fields:
+            models = [model for field in fields for model in _models_in(field.annotation)]
+        if not tagged:
             said.append(part)
-        is_name = not fields and not tagged
+        is_name, is_tag = any(get_origin(field.annotation) is dict for field in fields), is_name
     return said, models
 
 

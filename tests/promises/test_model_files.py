@@ -150,7 +150,7 @@ def test_names_stay_inside_the_folder(foreign: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"null", b"\xff", b"{", b"[" * 100_000, b'{"format": 3}', b'{"format": 99}', b"{}"]
+    "content", [b"", b"[]", b"null", b"\xff", b"{", b"[" * 100_000, b'{"format": 4}', b'{"format": 99}', b"{}"]
 )
 def test_odd_description_is_one_sentence(foreign: Path, content: bytes) -> None:
     (foreign / "model.json").write_bytes(content)

@@ -9,6 +9,7 @@ LeftOut = dict[str, Any]
 SENTENCES = {
     "groups": "feature groups without a column in the matrix",
     "columns": "columns that are not in the matrix",
+    "read": "columns that a learner reads and nothing makes",
     "classes": "categories that no training post has",
     "vectors": "vectors that no training post has",
     "reductions": "reductions without input",
@@ -23,10 +24,12 @@ def left_out(
     `instead`: encoder to the one that was read in its place. A kind of which nothing is left out is not named.
     """
     columns = {name: group for one in preparations for name, group in one.groups().items()}
+    read = {column for one in getattr(settings, "learners", {}).values() for column in one.get("columns") or []}
     instead = {name: other for one in preparations for name, other in one.instead.items()}
     named: dict[str, Sequence[str]] = {
         "groups": [name for name in settings.groups or [] if name not in columns.values()],
         "columns": [name for name in settings.columns or [] if name not in columns],
+        "read": [name for name in read if name not in columns],
         "classes": [name for name in settings.classes if name not in columns],
         "vectors": [name for name in settings.vectors if name not in columns],
         "reductions": [name for name in settings.reductions if not any(name in one.reductions for one in preparations)],

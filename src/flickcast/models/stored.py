@@ -12,7 +12,7 @@ from flickcast.errors import CheckError, UserError
 from flickcast.params import Section
 
 Json = dict[str, Any]
-FORMAT = 3
+FORMAT = 4
 FileName = Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]*$")]  # no way out of the folder
 
 

@@ -195,6 +195,16 @@ def test_progress_counts_every_fit(tmp_path: Path) -> None:
             {"reductions": {"words": {"kind": "words", "column": "words", "dimensions": 2, "words": 1}}},
             "unknown key 'reductions.words.words'",
         ),
+        (
+            {"reductions": {"folds": {"kind": "mixed_model", "penaltyy": 1}}},
+            "unknown key 'reductions.folds.penaltyy'; did you mean 'penalty'",
+        ),
+        (
+            {"learners": {"a": {"learner": "ridge", "columns": ["x"], "vectors": ["y"]}}},
+            "'learners.a.vectors' is .*nothing else",
+        ),
+        ({"learners": {"a": {"learner": "ridge", "columns": ["x", "x"]}}}, "'learners.a.columns' is .*named twice"),
+        ({"learners": {"a": {"learner": "ridge", "columns": []}}}, "'learners.a.columns' is "),
         ({"at_night": {"lightgbm": 1}}, "'at_night.lightgbm' is 1"),
         ({"at_night": {"ligthgbm": 99}}, "'at_night' names 'ligthgbm', .*did you mean 'lightgbm'"),
         ({"drop_first": ["catbost"]}, "'drop_first' names 'catbost', .*did you mean 'catboost'"),

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from safetensors.numpy import load, save
 
 from flickcast.errors import LeftOutError
@@ -24,8 +24,24 @@ class RidgeSettings(Section):
     max_iterations: int = Field(25, ge=2, description="how many penalties there are to choose from, strongest first")
     strongest: float = Field(100.0, gt=0)
     weakest: float = Field(1e-4, gt=0)
-    columns: list[str] | None = Field(None, description="the numbers that it reads, and nothing else; null: all")
+    columns: list[str] | None = Field(
+        None, min_length=1, description="the numbers that it reads, and nothing else; null: all that is there"
+    )
     vectors: list[str] | None = Field(None, description="those of the recipe that it reads; null: all")
+
+    @field_validator("columns")
+    @classmethod
+    def _is_named_once(cls, columns: list[str] | None) -> list[str] | None:
+        if len(set(columns or [])) < len(columns or []):
+            raise ValueError("a column is named twice")
+        return columns
+
+    @field_validator("vectors")
+    @classmethod
+    def _is_read(cls, vectors: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        if vectors is not None and info.data.get("columns") is not None:
+            raise ValueError("where 'columns' are named, nothing else is read")
+        return vectors
 
 
 @dataclass(frozen=True)
@@ -79,6 +95,7 @@ class Ridge:
     def predict(self, design: Design) -> Target:
         """One prediction per row."""
         # Summed row by row: a product of matrices may sum a row in another order when it stands elsewhere.
+        # A copy of some columns only where it was fitted on some.
         own = design if self.columns.names == design.number_names else _numbers(design, self.columns.names)
         parts = [(part * self.weights).sum(axis=1) + self.level for part in self.columns.parts(own)]
         return np.concatenate(parts) if parts else np.empty(0)

@@ -93,8 +93,8 @@ class Columns:
         weighed = self.indicators.multiply(weights[:, None]).tocsr()
         between = weighed.T @ self.numbers
         among = (self.indicators.T @ weighed).toarray()
-        halves = self.numbers * np.sqrt(weights)[:, None]  # of one matrix with itself numpy computes one half
-        return np.block([[halves.T @ halves, between.T], [between, among]])
+        rooted = self.numbers * np.sqrt(weights)[:, None]  # so that it is one array's, of which BLAS makes a triangle
+        return np.block([[rooted.T @ rooted, between.T], [between, among]])
 
     def moments(self, values: Values) -> Values:
         """X'v, (p + q,)."""
@@ -113,7 +113,9 @@ class Bends:
     """What numbers are taken for in a regression: each a function of straight pieces, flat beyond its ends.
 
     That is the truncated power basis of degree 1 (Hastie, Tibshirani and Friedman, The Elements of Statistical
-    Learning, 5.2): a number, and of each knot by how much the number is beyond it, all with mean 0 and deviation 1.
+    Learning, 5.2): a number, and of each knot by how much the number is beyond it, of what is there each with mean 0
+    and deviation 1. A column of few values has fewer knots: one that is not inside, or there already, would make a copy
+    of a column, and a ridge penalty halves for two copies. Its place is then the upper end, beyond which is nothing.
     """
 
     places: Values  # (p, knots + 2), ascending: the ends and the knots between them
@@ -122,13 +124,19 @@ class Bends:
 
     @classmethod
     def of(cls, numbers: Matrix, knots: Sequence[float]) -> Self:
-        """Of columns (n, p), NaN where missing: the ends are FARTHEST deviations away, `knots` are quantiles."""
+        """Of columns (n, p), NaN where missing; `knots` are quantiles.
+
+        The ends are the lowest and the highest number, or FARTHEST deviations from the mean where these are nearer.
+        """
         centre, deviation = _spread(numbers)
-        ends = np.column_stack([centre - FARTHEST * deviation, centre + FARTHEST * deviation])
-        there = [column[np.isfinite(column)] for column in numbers.T]
-        between = [np.quantile(column, sorted(knots)) if len(column) else np.zeros(len(knots)) for column in there]
-        inner = np.reshape(between, (numbers.shape[1], len(knots)))
-        places = np.column_stack([ends[:, :1], np.clip(inner, ends[:, :1], ends[:, 1:]), ends[:, 1:]])
+        low, high = centre - FARTHEST * deviation, centre + FARTHEST * deviation
+        places = np.empty((numbers.shape[1], len(knots) + 2))
+        for place, column in enumerate(numbers.T):
+            there = column[np.isfinite(column)].astype(np.float64)
+            ends = (max(low[place], there.min()), min(high[place], there.max())) if len(there) else (0.0, 0.0)
+            inner = np.unique(np.quantile(there, knots)) if len(there) else there
+            inner = inner[(inner > ends[0]) & (inner < ends[1])]
+            places[place] = [ends[0], *inner, *[ends[1]] * (len(knots) + 1 - len(inner))]
         made = cls(places, np.zeros(0), np.zeros(0))
         return cls(places, *_spread(made._powers(numbers)))
 
@@ -141,7 +149,7 @@ class Bends:
         """(p, knots + 2): what the effects of the columns of `basis` come to at each of the places."""
         width, count = self.places.shape
         at = [self.basis(self.places[:, place][None]) * effects for place in range(count)]
-        return np.column_stack([one.reshape(-1, width).sum(axis=0) for one in at])
+        return np.column_stack([one.reshape(count - 1, width).sum(axis=0) for one in at])
 
     def _powers(self, numbers: Values | Matrix) -> Values:
         inside = np.clip(numbers.astype(np.float64), self.places[:, 0], self.places[:, -1])
@@ -180,7 +188,7 @@ class FixedEffects:
         from scipy.linalg import solve
 
         order = rows.select(pl.arg_sort_by("posted_at", "post_id")).to_series().to_numpy()[-most_posts:]
-        inputs, rows = inputs.take(np.sort(order)), rows.select("user_id", "posted_at", "popularity")[np.sort(order)]
+        inputs, rows = inputs.take(order), rows.select("user_id", "posted_at", "popularity")[order]
         days, labels = UserDays.of(rows), rows["popularity"].to_numpy().astype(np.float64)
         bends = Bends.of(inputs.numbers, knots)
         numbers = np.insert(bends.basis(inputs.numbers), 0, 1.0, axis=1)  # ones: of the mean

@@ -149,8 +149,11 @@ class MixedModel:
         """The same reduction from its facts and arrays."""
         effects = {part: arrays[part] for part in EFFECTS}
         fixed = FixedEffects(**effects, mean=facts["mean"], ratio=facts["ratio"])
-        if len(facts["columns"]) != len(fixed.places) or not RATIOS[0] <= fixed.ratio <= RATIOS[1]:
+        shape = len(facts["columns"]), max(2, *fixed.places.shape[1:])
+        if not fixed.places.shape == fixed.heights.shape == shape or not RATIOS[0] <= fixed.ratio <= RATIOS[1]:
             raise ValueError(f"{name}: the mixed model's effects are not those of its columns")
+        if not np.isfinite([fixed.places, fixed.heights]).all() or (np.diff(fixed.places) < 0).any():
+            raise ValueError(f"{name}: the mixed model's effects are no lines from place to place")
         if sum(map(len, facts["classes"].values())) != len(fixed.of_classes):
             raise ValueError(f"{name}: the mixed model's effects are not those of its classes")
         events = pl.DataFrame({column: arrays[column] for column in EVENT}).cast(EVENT)

@@ -14,7 +14,8 @@ from flickcast.models.design import Preparation, PreparationSettings
 from flickcast.models.folds import Fold
 from flickcast.models.recipes.champion import Champion
 from flickcast.models.reductions import Training, without_labels
-from flickcast.models.reductions.mixed_model import FixedEffects, Inputs, MixedModel
+from flickcast.models.reductions.fixed_effects import Bends, FixedEffects, Inputs
+from flickcast.models.reductions.mixed_model import MixedModel
 
 MANIFEST = {
     "first": {"kind": "number", "group": "trends"},
@@ -52,7 +53,7 @@ def sample(count: int = 300, users: int = 30, seed: int = 0, days_apart: float =
 
 
 def model_of(rows: pl.DataFrame, **changes: Any) -> tuple[MixedModel, np.ndarray]:
-    wanted = settings("mixed_model", penalty=5.0, **changes)
+    wanted = settings("mixed_model", **{"penalty": 5.0, **changes})
     found = MixedModel.fit(Training(rows, 0, manifest=MANIFEST), "level", wanted)
     assert found is not None
     return found
@@ -109,8 +110,64 @@ def test_an_effect_may_bend_and_stays_as_it_is_beyond_its_ends() -> None:
         for value in (50.0, 1e30)
     )
     assert far == farther
+    assert abs(far - (3 - np.abs(first).max())) < 0.5, "as it is where the numbers end"
     missing = without_labels(bent[:1]).with_columns(first=pl.lit(None, pl.Float32))
     assert abs(model.transform(missing)[0, FIXED] - bent["popularity"].mean()) < 0.2
+
+
+ODD = {
+    "plain": lambda random: random.normal(size=500),
+    "holes": lambda random: np.where(random.random(500) < 0.3, np.nan, random.normal(size=500)),
+    "binary": lambda random: (random.random(500) < 0.3).astype(float),
+    "mostly nothing": lambda random: np.where(random.random(500) < 0.8, 0.0, random.exponential(size=500)),
+    "far out": lambda random: -np.exp(2 * random.normal(size=500)),
+    "always the same": lambda random: np.full(500, 3.0),
+    "never there": lambda random: np.full(500, np.nan),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("knots", [[], [0.5], [0.2, 0.5, 0.8]])
+def test_an_effect_is_that_of_its_columns_wherever_a_number_is(kind: str, knots: list[float]) -> None:
+    """Told by its heights as by the columns that it was found with; none of these is the copy of another."""
+    random = np.random.default_rng(3)
+    numbers = np.column_stack([ODD[kind](random), ODD["plain"](random)]).astype(np.float32)
+    bends = Bends.of(numbers, knots)
+    effects = random.normal(size=len(bends.centre))
+    told = FixedEffects(bends.places, bends.heights(effects), np.zeros(0, np.float32), 0.0, 1.0)
+    asked = np.vstack([numbers, [[np.nan, np.nan], [np.inf, -np.inf], [-1e30, 1e30], [0.5, 0.5]]]).astype(np.float32)
+    inputs = Inputs(asked, np.zeros((len(asked), 0), np.int32))
+    known = np.where(np.isinf(asked), np.sign(asked) * 1e30, asked)
+    np.testing.assert_allclose(told._said(inputs), bends.basis(known) @ effects, atol=1e-9)
+    assert told._said(inputs.take(np.array([7])))[0] == told._said(inputs)[7]
+    assert (np.diff(bends.places) >= 0).all()
+    basis = bends.basis(numbers)
+    moving = basis[:, basis.any(axis=0)]
+    assert np.linalg.matrix_rank(moving) == moving.shape[1]
+
+
+def test_what_is_beyond_all_numbers_says_no_more_than_the_farthest() -> None:
+    """A number that nearly always is at its end has steep lines there; nobody has seen where they lead."""
+    random = np.random.default_rng(4)
+    rows = sample(count=3000, users=1000, days_apart=0.2, seed=4)
+    skewed = -np.exp(1.5 * random.normal(size=3000))
+    noise = pl.Series(2 * random.normal(size=3000))
+    model, _ = model_of(rows.with_columns(first=pl.Series(skewed).cast(pl.Float32), popularity=noise), penalty=30.0)
+    asked = without_labels(rows[:1])
+    said = [
+        model.transform(asked.with_columns(first=pl.lit(value, pl.Float32)))[0, FIXED] for value in (-1.0, 0.0, 1e9)
+    ]
+    assert abs(said[2] - said[0]) < 1
+    assert abs(said[2] - said[1]) < 0.1
+
+
+def test_classes_alone_are_enough() -> None:
+    rows = sample()
+    wanted = settings("mixed_model", groups=["categories"])
+    found = MixedModel.fit(Training(rows, 0, manifest=MANIFEST), "level", wanted)
+    assert found is not None
+    assert found[0].columns == []
+    assert np.isfinite(found[1][rows["topic"].is_not_null().to_numpy(), FIXED]).all()
 
 
 def test_what_the_post_promises_is_not_told_as_the_users_doing() -> None:
@@ -136,8 +193,12 @@ def test_busy_days_and_busy_users_decide_no_effect_and_no_level() -> None:
     busy = rows.with_columns(user_id=pl.when(pl.int_range(pl.len()) < 450).then(pl.lit("u00")).otherwise("user_id"))
     owned = busy["user_id"].replace_strict(level, return_dtype=pl.Float64)
     noisy = owned + pl.Series(0.3 * random.normal(size=900))
-    model, _ = model_of(busy.with_columns(popularity=noisy, first=owned.cast(pl.Float32)), knots=[])
-    assert abs(model.fixed.mean) < 1, "the busy user's level is not everyone's"
+    busy = busy.with_columns(popularity=noisy, first=owned.cast(pl.Float32))
+    model, _ = model_of(busy)
+    others = model.transform(without_labels(busy.filter(pl.col("user_id") != "u00")))[:, FIXED]
+    assert abs(others).max() < 1, "the busy user's level is not everyone's"
+    straight, _ = model_of(busy, knots=[])
+    assert abs(straight.fixed.mean) < 1
 
 
 def test_levels_are_those_of_a_count_over_all_posts() -> None:
