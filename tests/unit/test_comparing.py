@@ -59,7 +59,8 @@ def test_a_row_per_recipe_beside_baselines_references_and_the_oracle(made: Works
     result = compare_recipes(made, ["champion"], rounds=ROUNDS, shown=lambda *what: write_comparison(tmp_path, *what))
     rows = {row["row"]: row for row in result.rows}
     baselines = {"global_mean", "global_median", "user_mean"}
-    references = {"ridge, raw columns", "catboost default, raw columns", "lightgbm default, raw columns", "ridge"}
+    learners = ("ridge", "catboost default", "lightgbm default")
+    references = {f"{name}, {columns} columns" for name in learners for columns in ("raw", "simple")} | {"ridge"}
     assert set(rows) == {*baselines, "oracle", *references, "champion"}
     assert [row["note"] for row in rows.values()] == [""] * len(rows)
     assert min(rows, key=lambda name: rows[name]["mae"]) == "oracle"

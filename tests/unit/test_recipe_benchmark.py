@@ -14,7 +14,7 @@ from judgeable import judgeable
 from scipy.stats import spearmanr
 
 from flickcast.comparison import Comparison, Entry, Run, compared
-from flickcast.models.references import raw_columns
+from flickcast.models.references import simple_columns
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -102,15 +102,17 @@ def test_it_compares_as_the_product_does_and_knows_users_with_a_post_to_learn_fr
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_the_real_workspace_has_all_posts_and_raw_columns(
+def test_the_real_workspace_has_all_posts_and_simple_columns(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: ModuleType
 ) -> None:
     recipes: Any = import_module("recipes")
     source = shared_data / "smpd_video" / "train"
     ws = recipes.prepared(tmp_path / "real", lambda root: recipes.real_workspace(root, source))
     assert (ws.keys("labels").height, ws.read("features").height) == (3008, 3008)
-    raw = raw_columns(ws.read("posts"), ws.read("users"))
-    assert {"photo_count", "followers", "following", "total_faves", "duration_seconds", "language"} <= set(raw.columns)
+    simple = simple_columns(ws.read("posts"), ws.read("users"))
+    assert {"photo_count", "followers", "following", "total_faves", "duration_seconds", "language"} <= set(
+        simple.columns
+    )
     made = (ws.root / "made-by").stat().st_mtime_ns
     recipes.prepared(tmp_path / "real", lambda root: recipes.real_workspace(root, source))
     assert (ws.root / "made-by").stat().st_mtime_ns == made

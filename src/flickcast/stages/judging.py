@@ -142,11 +142,11 @@ def _of_learner(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: in
 
 
 def _of_reference(ws: Workspace, task: Task, rows: FoldRows, number: int, seed: int) -> Run:
-    from flickcast.models.references import ASKED_FOR, REFERENCES, raw_columns
+    from flickcast.models.references import ASKED_FOR, REFERENCES, simple_columns
 
-    raw = raw_columns(rows.posts, rows.users)
-    learnt = raw.join(rows.labels.select("post_id", "popularity"), on="post_id").sort("post_id")
-    training, tested = learnt.drop("popularity"), raw.filter(pl.col("post_id").is_in(rows.tested.implode()))
+    simple = simple_columns(rows.posts, rows.users)
+    learnt = simple.join(rows.labels.select("post_id", "popularity"), on="post_id").sort("post_id")
+    training, tested = learnt.drop("popularity"), simple.filter(pl.col("post_id").is_in(rows.tested.implode()))
     target = learnt["popularity"].to_numpy()
     started = time.perf_counter()
     fit = (REFERENCES | ASKED_FOR)[task.row]

@@ -121,14 +121,14 @@ def test_a_child_that_fails_later_is_a_clear_sentence() -> None:
 
 
 @pytest.mark.slow
-def test_as_a_reference_it_beats_the_mean_on_raw_columns() -> None:
+def test_as_a_reference_it_beats_the_mean() -> None:
     skip_without_autogluon()
     random = np.random.default_rng(0)
     kind = random.choice(["a", "b", "none"], 300)
     raw = pl.DataFrame({"post_id": [f"{n:03}" for n in range(300)], "views": random.normal(size=300), "kind": kind})
     target = raw["views"].to_numpy() * 2 + (kind == "a")
     settings = {"time_limit": 20, "presets": "medium_quality", "included_model_types": ["GBM"]}
-    predict = ASKED_FOR["autogluon, raw columns"](raw[:200], target[:200], 0, 1, **settings)
+    predict = ASKED_FOR["autogluon, simple columns"](raw[:200], target[:200], 0, 1, **settings)
     unseen = raw[200:].with_columns(kind=pl.when(pl.int_range(100) == 0).then(pl.lit("new")).otherwise("kind"))
     error = np.abs(predict(unseen) - target[200:]).mean()
     assert error < 0.5 * np.abs(target[:200].mean() - target[200:]).mean()
