@@ -1,6 +1,7 @@
 import polars as pl
 
 from flickcast.models.design import Preparation, PreparationSettings
+from flickcast.models.ensemble_settings import EnsembleSettings
 from flickcast.models.left_out import left_out, notes
 from flickcast.models.reductions import Training
 
@@ -33,6 +34,17 @@ def test_each_kind_names_what_is_absent_and_nothing_else() -> None:
     assert told(columns=["size", "width"]) == {"columns": ["width"]}
     assert told(vectors=["picture", "text"]) == {"vectors": ["text"]}
     assert told(reductions=wanted) == {"reductions": ["b"]}
+
+
+def test_a_column_that_a_learner_reads_and_nothing_makes_is_told() -> None:
+    learners = {"lightgbm": {}, "linear": {"learner": "ridge", "columns": ["size", "sise", "own_level_fixed"]}}
+    wanted = EnsembleSettings.model_validate({"learners": learners})
+    preparation, _ = Preparation.fit(Training(ROWS, seed=0), MANIFEST, wanted)
+    found = left_out(wanted, [preparation], {})
+    assert found == {"read": ["own_level_fixed", "sise"]}
+    assert notes("champion", found) == (
+        "champion leaves out columns that a learner reads and nothing makes: own_level_fixed, sise.",
+    )
 
 
 def test_what_one_fold_has_is_not_left_out() -> None:

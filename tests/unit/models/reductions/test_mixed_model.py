@@ -1,5 +1,7 @@
 """The mixed model: Henderson's equations solved directly, each user's level counted anew, and what no row may see."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +18,8 @@ from flickcast.models.recipes.champion import Champion
 from flickcast.models.reductions import Training, without_labels
 from flickcast.models.reductions.fixed_effects import Bends, FixedEffects, Inputs
 from flickcast.models.reductions.mixed_model import MixedModel
+from flickcast.params import read_yaml
+from flickcast.workspace import template_root
 
 MANIFEST = {
     "first": {"kind": "number", "group": "trends"},
@@ -168,6 +172,34 @@ def test_classes_alone_are_enough() -> None:
     assert found is not None
     assert found[0].columns == []
     assert np.isfinite(found[1][rows["topic"].is_not_null().to_numpy(), FIXED]).all()
+
+
+def test_the_shipped_champion_reads_columns_that_its_reductions_make() -> None:
+    content = read_yaml(template_root() / "recipes" / "champion.yaml")
+    model, _ = model_of(sample())
+    made = {*replace(model, name="own_level").names, "wording"}
+    assert content["reductions"]["own_level"]["kind"] == "mixed_model"
+    assert content["reductions"]["wording"]["kind"] == "wording"
+    assert set(content["learners"]["linear"]["columns"]) <= made
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("places", lambda places: places[:, ::-1]),
+        ("places", lambda places: places * np.nan),
+        ("places", lambda places: places[:1]),
+        ("heights", lambda heights: heights * np.inf),
+        ("heights", lambda heights: heights[:, 1:]),
+        ("heights", lambda heights: heights[0]),
+    ],
+)
+def test_effects_that_no_fit_makes_are_refused(name: str, wrong: Callable[[np.ndarray], np.ndarray]) -> None:
+    model, _ = model_of(sample())
+    arrays = model.arrays()
+    assert MixedModel.restore("level", model.facts(), arrays).fixed.mean == model.fixed.mean
+    with pytest.raises(ValueError, match="the mixed model's effects"), np.errstate(invalid="ignore"):
+        MixedModel.restore("level", model.facts(), {**arrays, name: wrong(arrays[name])})
 
 
 def test_what_the_post_promises_is_not_told_as_the_users_doing() -> None:
